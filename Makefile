@@ -1,0 +1,83 @@
+# Everything that a developer types. `make help` lists it.
+# The first use of a command builds the environment that it needs from pinned constraints; later uses start at once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The oldest Python that serves, then newer ones; the shell decides, so that a broken shim is passed over.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+	then echo $$p; break; fi; done)
+
+# One environment for Roadworthy itself, one that has the agent frameworks, too.
+CORE := .venv
+FRAMEWORKS := .venv-frameworks
+BIN := $(CORE)/bin
+FBIN := $(FRAMEWORKS)/bin
+QUIET_PIP := --quiet --quiet --disable-pip-version-check --no-input --no-deps
+
+# `make demo FRAMEWORK=langgraph` (or autogen, crewai) drives the same desk through that framework.
+FRAMEWORK ?= plain
+DEMO_ENV := $(if $(filter plain,$(FRAMEWORK)),$(CORE),$(FRAMEWORKS))
+
+.PHONY: help demo test check bench docs test-frameworks check-frameworks format constraints clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(DEMO_ENV)/.installed ## Watch a support agent pass and fail its road test (FRAMEWORK=plain|langgraph|autogen|crewai)
+	@$(DEMO_ENV)/bin/roadworthy demo $(if $(filter plain,$(FRAMEWORK)),,--framework $(FRAMEWORK))
+
+test: $(CORE)/.installed ## Run the tests that need no agent framework
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(CORE)/.installed ## Lint, format, types, floors, docstrings and documentation site
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/interrogate src
+	$(BIN)/pyright
+	$(BIN)/python -m mkdocs build --strict --quiet --site-dir site
+
+bench: $(CORE)/.installed ## Run every benchmark; fails when one cannot run
+	@$(BIN)/python bench/run.py
+
+docs: $(CORE)/.installed ## Build the documentation into site/
+	$(BIN)/python -m mkdocs build --strict --site-dir site
+
+test-frameworks: $(FRAMEWORKS)/.installed ## Run the tests of the LangGraph, AutoGen and CrewAI adapters
+	@$(FBIN)/python -m pytest -m frameworks $(ARGS)
+
+check-frameworks: $(FRAMEWORKS)/.installed ## Types of what imports an agent framework
+	$(FBIN)/pyright -p pyright.frameworks.json
+
+format: $(CORE)/.installed ## Format and mend what can be mended
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+constraints: $(CORE)/.installed ## Pin again, to the newest versions that fit together (UPGRADE= keeps what stands)
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra dev --extra docs $(COMPILE) -o constraints/core.txt
+	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev $(COMPILE) -o constraints/frameworks.txt
+
+UPGRADE ?= --upgrade
+COMPILE := --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --quiet $(UPGRADE)
+
+clean: ## Remove both environments and everything that was built
+	rm -rf $(CORE) $(FRAMEWORKS) site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# An environment is up to date when its stamp is newer than the pins and the project's own metadata.
+%/.installed: pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Roadworthy needs Python 3.11, 3.12 or 3.13 with venv, and none was found on the PATH." >&2; \
+		echo "Install one (Debian: apt-get install python3.11 python3.11-venv), or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; \
+		exit 1; fi
+	@echo "Installing into $(@D) from $(filter constraints/%,$^) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install $(QUIET_PIP) -r $(filter constraints/%,$^)
+	@$(@D)/bin/python -m pip install $(QUIET_PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(CORE)/.installed: constraints/core.txt
+$(FRAMEWORKS)/.installed: constraints/frameworks.txt
