@@ -1,0 +1,36 @@
+"""Tests that need LangGraph, AutoGen and CrewAI; `make test-frameworks` runs them in an environment that has them."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+_MISSING = [name for name in ("langgraph", "langchain", "autogen_agentchat", "crewai") if find_spec(name) is None]
+
+collect_ignore_glob = ["test_*.py"] if _MISSING else []
+
+if not _MISSING:
+    # Frameworks warn while they are imported, and here warnings are errors; the tests themselves stay strict.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("autogen_agentchat.agents", "langchain.agents", "roadworthy.examples.scripted.crewai"):
+            import_module(name)
+
+
+_OF_FRAMEWORKS = (
+    "ignore::DeprecationWarning:crewai",  # it reads its own deprecated fields
+)
+"""Warnings of frameworks about themselves, which no user of theirs can mend."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.frameworks)
+            for known in _OF_FRAMEWORKS:
+                item.add_marker(pytest.mark.filterwarnings(known))
