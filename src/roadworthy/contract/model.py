@@ -14,11 +14,13 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from roadworthy.contract.shapes import Shapes
 from roadworthy.core import canonical
 from roadworthy.core.types import Level
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_TYPE_KEYS: set[str] = set()
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -37,9 +39,9 @@ def _seconds(value: object) -> object:
 
 def _quoted_number(value: object) -> object:
     if isinstance(value, bool | int | float):
-        raise ValueError(f"{value!r} must be quoted, so that no digit is lost on the way: \"{value}\"")
+        raise ValueError(f'{value!r} must be quoted, so that no digit is lost on the way: "{value}"')
     if isinstance(value, str) and not re.fullmatch(r"-?\d+(\.\d+)?", value):
-        raise ValueError(f"{value!r} is no decimal number; write digits and a point, such as \"50.00\"")
+        raise ValueError(f'{value!r} is no decimal number; write digits and a point, such as "50.00"')
     return value
 
 
@@ -59,7 +61,7 @@ Cel = Annotated[str, Field(min_length=1)]
 class Part(BaseModel):
     """What all parts of a contract share: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, populate_by_name=True, coerce_numbers_to_str=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 def _spell_out(value: object) -> object:
@@ -68,9 +70,17 @@ def _spell_out(value: object) -> object:
         return {"type": value}
     if isinstance(value, Mapping):
         given = cast("Mapping[str, object]", value)
+        words = given.get("type")
+        if isinstance(words, list | tuple):  # YAML reads the last word of [string, null] as no value
+            return {**given, "type": tuple("null" if w is None else w for w in cast("list[object]", words))}
         if "type" not in given and "enum" not in given and "const" not in given:
+            if given and all(key in _TYPE_KEYS for key in given):
+                raise ValueError(
+                    "all keys here are keywords of types, and `type` is missing; write `type:` first, "
+                    "or, for an object whose fields have these names, {type: object, properties: {...}}"
+                )
             return {"type": "object", "properties": dict(given)}
-    return value
+    return cast("object", value)
 
 
 class OriginNot(Part):
@@ -83,11 +93,14 @@ class TrustWhen(Part):
     """Trust that depends on the item: a CEL condition over `item`."""
 
     when: Cel
-    else_: Literal["trusted", "untrusted"] = Field("untrusted", alias="else")
+    else_: Literal["trusted", "untrusted"] = Field(default="untrusted", alias="else")
 
 
 class TypeSpec(Part):
-    """A type as written: JSON Schema (2020-12, the part that can be judged before a call) and the keys of Roadworthy."""
+    """A type as written: JSON Schema (2020-12, the part that can be judged before a call) and our own keys.
+
+    The fields of an object are required unless they are `optional`; where `required` is given, it lists them instead.
+    """
 
     type: str | tuple[str, ...] | None = None
     """A JSON type, `decimal`, the name of a type or of an entity; a list such as [string, null] for nullable."""
@@ -100,24 +113,24 @@ class TypeSpec(Part):
     pattern: str | None = None
     """Must match in full."""
     format: Literal["email", "uri", "date", "date-time", "time", "uuid"] | None = None
-    min_length: int | None = Field(None, alias="minLength", ge=0)
-    max_length: int | None = Field(None, alias="maxLength", ge=0)
+    min_length: int | None = Field(default=None, alias="minLength", ge=0)
+    max_length: int | None = Field(default=None, alias="maxLength", ge=0)
     minimum: float | None = None
     maximum: float | None = None
-    exclusive_minimum: float | None = Field(None, alias="exclusiveMinimum")
-    exclusive_maximum: float | None = Field(None, alias="exclusiveMaximum")
-    multiple_of: float | None = Field(None, alias="multipleOf", gt=0)
+    exclusive_minimum: float | None = Field(default=None, alias="exclusiveMinimum")
+    exclusive_maximum: float | None = Field(default=None, alias="exclusiveMaximum")
+    multiple_of: float | None = Field(default=None, alias="multipleOf", gt=0)
     min: Number | None = None
     """The least decimal, quoted."""
     max: Number | None = None
     """The greatest decimal, quoted."""
     items: Spec | None = None
-    min_items: int | None = Field(None, alias="minItems", ge=0)
-    max_items: int | None = Field(None, alias="maxItems", ge=0)
-    unique_items: bool | None = Field(None, alias="uniqueItems")
+    min_items: int | None = Field(default=None, alias="minItems", ge=0)
+    max_items: int | None = Field(default=None, alias="maxItems", ge=0)
+    unique_items: bool | None = Field(default=None, alias="uniqueItems")
     properties: dict[str, Spec] | None = None
     required: tuple[str, ...] | None = None
-    additional_properties: Spec | bool | None = Field(None, alias="additionalProperties")
+    additional_properties: Spec | bool | None = Field(default=None, alias="additionalProperties")
     """The type of the values of a map; true or false as in JSON Schema."""
     nullable: bool | None = None
     optional: bool | None = None
@@ -127,14 +140,14 @@ class TypeSpec(Part):
     trust: Literal["trusted", "untrusted"] | TrustWhen | None = None
     origin: tuple[str, ...] | OriginNot | None = None
     destination: tuple[str, ...] | None = None
-    else_: Literal["ask", "deny"] | None = Field(None, alias="else")
+    else_: Literal["ask", "deny"] | None = Field(default=None, alias="else")
     unit: str | None = None
     of: Literal["subject", "anyone"] | None = None
     """`anyone`: the value need not belong to the subject of the run."""
     pick: Literal["user", "any"] | None = None
     wire: Literal["string", "number"] | None = None
     """How the tool wants a decimal; a string unless it says `number`."""
-    as_: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(None, alias="as")
+    as_: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(default=None, alias="as")
     """The name in conditions of a field that is no identifier."""
 
 
@@ -229,8 +242,8 @@ class Tool(Part):
     description: str | None = None
     before_subject: bool = False
     timeout: Seconds | None = None
-    retries: int = Field(0, ge=0, le=10)
-    concurrency: int | None = Field(None, ge=1)
+    retries: int = Field(default=0, ge=0, le=10)
+    concurrency: int | None = Field(default=None, ge=1)
     breaker: Breaker | None = None
     fails_when: Cel | None = None
     needs: tuple[Need, ...] = ()
@@ -293,8 +306,8 @@ class With(Part):
 
 class Ask(Part):
     role: str
-    approvals: int = Field(1, ge=1)
-    not_: tuple[str, ...] = Field((), alias="not")
+    approvals: int = Field(default=1, ge=1)
+    not_: tuple[str, ...] = Field(default=(), alias="not")
     within: Seconds | None = None
     on_silence: Literal["deny"] = "deny"
     meanwhile: Literal["tell", "suspend"] = "tell"
@@ -345,10 +358,10 @@ class Claim(Part):
 
 
 class RunBudget(Part):
-    tool_calls: int | None = Field(None, ge=0)
-    writes: int | None = Field(None, ge=0)
+    tool_calls: int | None = Field(default=None, ge=0)
+    writes: int | None = Field(default=None, ge=0)
     wall: Seconds | None = None
-    model_tokens: int | None = Field(None, ge=0)
+    model_tokens: int | None = Field(default=None, ge=0)
 
 
 class SumOf(Part):
@@ -399,7 +412,7 @@ class Contract(Part):
     goal: str
     owner: Owner
     people: str | None = None
-    signatures: dict[Level, tuple[str, ...]] = Field(default_factory=dict)
+    signatures: dict[Level, tuple[str, ...]] = Field(default_factory=dict[Level, tuple[str, ...]])
     subject: Subject | None = None
     zone: str = "UTC"
     facts: dict[str, Spec] = Field(default_factory=dict)
@@ -450,10 +463,18 @@ class Contract(Part):
                 names[tool.name] = key
         return names
 
+    @cached_property
+    def shapes(self) -> Shapes:
+        """All types, resolved. Raises ContractError with every type that cannot be."""
+        from roadworthy.contract.resolve import shapes_of
+
+        return shapes_of(self)
+
     def model_name(self, tool: str) -> str:
         """The name under which a model is offered a tool; OpenAI function names take no points."""
         return self.tools[tool].name or tool.replace(".", "_")
 
 
 TypeSpec.model_rebuild()
+_TYPE_KEYS.update(field.alias or name for name, field in TypeSpec.model_fields.items())
 Contract.model_rebuild()

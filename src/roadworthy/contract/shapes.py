@@ -9,6 +9,10 @@ from typing import Any, Literal
 
 JsonType = Literal["string", "integer", "number", "boolean", "decimal", "array", "object", "any"]
 
+Origin = Literal["user", "trusted", "untrusted", "contract", "facts", "agent", "derived", "simulated"]
+"""A place where a value can have been seen: the user's words, a trusted or untrusted result, the contract, the
+application's facts, the agent's own words, what was worked out from others, a simulated result."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
@@ -45,7 +49,7 @@ class Shape:
     """As written here; None inherits from above."""
     trust_when: str | None = None
     """A CEL condition over `item`; where it is not true, `trust` holds."""
-    origins: tuple[str, ...] | None = None
+    origins: tuple[Origin, ...] | None = None
     """The origins that are good enough; None where the origin is not checked."""
     destination: tuple[str, ...] | None = None
     destination_else: Literal["ask", "deny"] = "ask"
