@@ -1,8 +1,8 @@
 """Values of a trial's world in the words of its scenario: `${customer.email}` stands for what the seed made up.
 
-A world's `seed` function returns the names that its scenarios may use. They are filled in wherever a scenario holds text:
-rows, facts, the user's words, what is planted, and what is expected. Two seeds of one scenario then differ in more than
-their order.
+A world's `seed` function returns the names that its scenarios may use. They are filled in wherever a scenario holds
+text: rows, facts, the user's words, what is planted, and what is expected. Two seeds of one scenario then differ in
+more than their order.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ Filler = Callable[[Mapping[str, str]], Any]
 
 
 def fill(scenario: Scenario, names: Mapping[str, str]) -> Scenario:
-    """The scenario of one trial, every `${name}` replaced. Raises ScenarioError for a name that the world does not give."""
-    filler = scenario.__dict__.get("_rw_filler")
+    """The scenario of one trial, every `${name}` replaced; raises ScenarioError for a name that the world has not."""
+    plans = vars(scenario)
+    filler = plans.get("_rw_filler")
     if filler is None:
         filler = _filler(scenario) or _as_it_is(scenario)
-        scenario.__dict__["_rw_filler"] = filler  # the plan is made once; models are frozen but for their caches
+        plans["_rw_filler"] = filler  # the plan is made once; models are frozen but for their caches
     try:
         return cast("Scenario", filler(names))
     except KeyError as e:

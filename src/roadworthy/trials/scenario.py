@@ -14,20 +14,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from roadworthy.contract.model import Part
 from roadworthy.core import canonical
 from roadworthy.core.types import Level
-
-FaultKind = Literal[
-    "timeout_before_commit", "timeout_after_commit",
-    "error_500", "error_429", "error_403",
-    "field_missing", "field_null", "field_renamed",
-]  # fmt: skip
-"""What can go wrong behind the gate. `before_commit`: nothing was done; `after_commit`: it was done, unseen."""
-
-FAULT_KINDS: tuple[FaultKind, ...] = (
-    "timeout_before_commit", "timeout_after_commit",
-    "error_500", "error_429", "error_403",
-    "field_missing", "field_null", "field_renamed",
-)  # fmt: skip
-"""All kinds of faults."""
+from roadworthy.trials.faults import Fault
 
 Approver = Literal["vigilant", "absent", "rubber_stamp"]
 """Who answers held actions. `vigilant` tries the action on a copy of the world and approves it if all it changes is
@@ -87,29 +74,6 @@ class UserScript(Part):
     answer fits, it has broken its script, which makes the trial an ERROR."""
     patience: int = Field(4, ge=0)
     """How many times it says `otherwise` before it leaves."""
-
-
-class FaultSpec(Part):
-    """Something that goes wrong in a tool, behind the gate."""
-
-    tool: str
-    kind: FaultKind
-    call: int = Field(1, ge=1)
-    """At which call of the tool in a trial, from 1."""
-    calls: int = Field(1, ge=1)
-    """How many calls in a row, from that one on."""
-    field: str | None = None
-    """The field of the result, as a path with points, for the kinds `field_...`; in a list: of every item."""
-    to: str | None = None
-    """The new name, for `field_renamed`."""
-
-    @model_validator(mode="after")
-    def _whole(self) -> FaultSpec:
-        if self.kind.startswith("field_") != (self.field is not None):
-            raise ValueError(f"{self.kind} {'needs a field' if self.field is None else 'takes no field'}")
-        if (self.kind == "field_renamed") != (self.to is not None):
-            raise ValueError("`to` is the new name of a field, for field_renamed and nothing else")
-        return self
 
 
 class AttackSpec(Part):
@@ -224,7 +188,7 @@ class Scenario(Part):
     approver: Approver = "vigilant"
     level: Level | None = None
     """None: the ceiling of the capability."""
-    faults: tuple[FaultSpec, ...] = ()
+    faults: tuple[Fault, ...] = ()
     attack: AttackSpec | None = None
     expect: Expect = Field(default_factory=Expect)
 

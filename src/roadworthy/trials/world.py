@@ -278,6 +278,7 @@ class Attempt:
     """What an action would do, tried on a copy of the world."""
 
     changes: tuple[Change, ...]
+    """All that would be changed then, what the trial has changed before included."""
     value: Any = None
     error: Exception | None = None
     """What the tool raised, or None."""
@@ -326,12 +327,11 @@ class Ground:
             return (*self._state.changes(self._start), *_mailed(self.post.sent))
 
     def attempt(self, try_it: Callable[[], Any]) -> Attempt:
-        """What `try_it` (a tool call) would change; afterwards nothing is changed and no mail has gone out."""
+        """The world after `try_it` (a tool call); then all is as it was before, and no mail has gone out."""
         state, books = self._state, self._state.books
         with state.lock:
             mails = self.post._begin_attempt()  # pyright: ignore[reportPrivateUsage]  # the two are one thing
             books.execute("SAVEPOINT rw_attempt")
-            since = state.mark()
             value, error = None, None
             try:
                 value = try_it()
@@ -340,7 +340,7 @@ class Ground:
             except Exception as e:  # a tool may raise anything
                 error = e
             finally:
-                changes = (*state.changes(since), *_mailed(self.post.sent[mails:]))
+                changes = self.changes()
                 books.execute("ROLLBACK TO rw_attempt")
                 books.execute("RELEASE rw_attempt")
                 self.post._end_attempt(mails)  # pyright: ignore[reportPrivateUsage]  # the two are one thing
