@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, Any, Literal, cast
 
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from roadworthy.contract.model import Part
 from roadworthy.core import canonical
+from roadworthy.core.errors import Finding
 from roadworthy.core.types import Level
 from roadworthy.trials.faults import Fault
 
@@ -124,6 +126,21 @@ class RowPattern(Part):
         own = {k: v for k, v in given.items() if k in ("change", "was")}
         return {**own, "row": {k: v for k, v in given.items() if k not in own}}
 
+    @model_validator(mode="after")
+    def _described_well(self) -> RowPattern:
+        for column, value in (*self.row.items(), *self.was.items()):
+            if not isinstance(value, dict):
+                continue
+            given = cast("dict[str, Any]", value)
+            if len(given) != 1 or not given.keys() <= _DESCRIPTIONS:
+                raise ValueError(
+                    f"{column} is described by {', '.join(given) or 'nothing'}; write a value, "
+                    "or one of {matches: pattern}, {not: value} and {any_of: [values]}"
+                )
+            if "matches" in given:
+                _compiles(str(given["matches"]))
+        return self
+
     @cached_property
     def columns(self) -> tuple[tuple[str, Any], ...]:
         """The columns of `row`, values or Match."""
@@ -133,6 +150,9 @@ class RowPattern(Part):
     def columns_before(self) -> tuple[tuple[str, Any], ...]:
         """The columns of `was`, values or Match."""
         return tuple((k, _described(v)) for k, v in self.was.items())
+
+
+_DESCRIPTIONS = {"matches", "not", "any_of"}
 
 
 def _described(value: Any) -> Any:
@@ -192,9 +212,7 @@ class Scenario(Part):
     attack: AttackSpec | None = None
     expect: Expect = Field(default_factory=Expect)
 
-    _places: dict[tuple[str | int, ...], tuple[str, int, int]] = PrivateAttr(
-        default_factory=dict[tuple[str | int, ...], tuple[str, int, int]]
-    )
+    _locate: Callable[[tuple[str | int, ...], str], Finding] | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _axis(self) -> Scenario:
@@ -206,6 +224,16 @@ class Scenario(Part):
     def curated(self) -> bool:
         """True where nothing is wrong but what a demo shows; False where the world is messy."""
         return "curated" in self.conditions
+
+    def found(self, path: tuple[str | int, ...], text: str) -> Finding:
+        """A finding about a part of it, with file and line where it was read from a file."""
+        if self._locate is not None:
+            return self._locate(path, text)
+        return Finding(text=text, path=("scenario", self.scenario, *path), code="scenario")
+
+    def written_at(self, locate: Callable[[tuple[str | int, ...], str], Finding]) -> None:
+        """Say how places in it are found; for the loader."""
+        self._locate = locate
 
     @cached_property
     def digest(self) -> str:
