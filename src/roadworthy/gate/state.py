@@ -1,0 +1,248 @@
+"""What a run has seen and done so far: all that a decision reads beside the contract.
+
+It grows by events only (`hear`, `open`, `reserve`, `observe`), so a run that is opened again in another process, or
+replayed from recorded messages, comes to the same state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, cast
+
+from roadworthy.contract.shapes import Shape
+from roadworthy.core.types import LEVELS, Action, Done, Level, Status
+from roadworthy.gate.policy import Policy, ToolPolicy
+from roadworthy.gate.values import BadValue
+
+RunStatus = Literal["open", "held", "escalated", "stopped", "closed"]
+SIMULATED = "simulated:"
+"""How text that was made up in shadow begins."""
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """All scalars of a value, keys left out."""
+    if isinstance(value, Mapping):
+        for inner in cast("Mapping[str, Any]", value).values():
+            yield from leaves(inner)
+    elif isinstance(value, list | tuple):
+        for inner in cast("Sequence[Any]", value):
+            yield from leaves(inner)
+    else:
+        yield value
+
+
+def at_path(value: Any, path: Sequence[str]) -> Iterator[Any]:
+    """The values at a path; `*` goes into every item of a list or map."""
+    if not path:
+        if value is not None:
+            yield value
+        return
+    head, rest = path[0], path[1:]
+    if head == "*":
+        if isinstance(value, Mapping):
+            items: Iterator[Any] = iter(cast("Mapping[str, Any]", value).values())
+        else:
+            items = iter(cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ())
+        for inner in items:
+            yield from at_path(inner, rest)
+    elif isinstance(value, Mapping):
+        fields = cast("Mapping[str, Any]", value)
+        if head in fields:
+            yield from at_path(fields[head], rest)
+
+
+def frozen(value: Any) -> Any:
+    """A hashable stand-in of a typed value; equal values have equal ones."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((k, frozen(v)) for k, v in cast("Mapping[str, Any]", value).items()))
+    if isinstance(value, list | tuple):
+        return tuple(frozen(v) for v in cast("Sequence[Any]", value))
+    return value
+
+
+class RunState:
+    """The memory of one run. Not thread-safe: its run holds a lock around it."""
+
+    __slots__ = (
+        "capabilities",
+        "counts",
+        "denials",
+        "facts",
+        "kept",
+        "levels",
+        "own",
+        "policy",
+        "principal",
+        "simulated",
+        "started",
+        "status",
+        "status_why",
+        "stopped",
+        "subject",
+        "sums",
+        "tool_calls",
+        "words",
+        "writes",
+    )
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        principal: str,
+        started: datetime,
+        levels: Mapping[str, Level],
+        subject: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.principal = principal
+        self.subject = subject
+        self.facts: Mapping[str, Any] = facts or {}
+        self.started = started
+        self.levels = dict(levels)
+        self.capabilities: list[str] = []
+        self.words = ""
+        """Everything that the user said, a turn a line."""
+        self.status: RunStatus = "open"
+        self.status_why = ""
+        self.stopped: dict[str | None, str] = {}
+        """What was stopped, and why: a capability, or None for the whole agent."""
+        self.own: set[tuple[str, str]] = set()
+        """Entities that belong to the subject, as far as this run has learnt."""
+        self.counts: dict[str, int] = {}
+        self.sums: dict[tuple[str, str], Decimal] = {}
+        self.kept: dict[tuple[str, tuple[str, ...]], dict[Any, Any]] = {}
+        self.tool_calls = 0
+        self.writes = 0
+        self.denials: Counter[Any] = Counter()
+        self.simulated: set[str] = set()
+        if subject is not None and policy.subject_entity is not None:
+            self.own.add((policy.subject_entity, subject))
+
+    def level_of(self, tool: ToolPolicy) -> Level:
+        """The lowest level of the open capabilities under which a tool may be called."""
+        names = self.capabilities if tool.common or tool.escalates else self.open_for(tool)
+        if not names:
+            return "shadow"
+        return min((self.levels[n] for n in names), key=LEVELS.index)
+
+    def open_for(self, tool: ToolPolicy) -> list[str]:
+        """The open capabilities that list a tool, in the order in which they were opened."""
+        return [name for name in self.capabilities if name in tool.capabilities]
+
+    def hear(self, text: str) -> None:
+        self.words = f"{self.words}\n{text}" if self.words else text
+
+    def open(self, capability: str) -> None:
+        if capability not in self.capabilities:
+            self.capabilities.append(capability)
+
+    def reserve(self, tool: ToolPolicy, args: Mapping[str, Any]) -> None:
+        """Count a call that is about to be carried or simulated, so that a parallel one sees it."""
+        self._count(tool, args, 1)
+
+    def release(self, tool: ToolPolicy, args: Mapping[str, Any]) -> None:
+        """Take back a reservation: the tool said that nothing was done."""
+        self._count(tool, args, -1)
+        self.tool_calls += 1  # a failed call was a call all the same
+
+    def _count(self, tool: ToolPolicy, args: Mapping[str, Any], by: int) -> None:
+        self.counts[tool.name] = self.counts.get(tool.name, 0) + by
+        for name in tool.summed:
+            value = args.get(name)
+            if value is not None:
+                amount = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+                key = (tool.name, name)
+                self.sums[key] = self.sums.get(key, Decimal(0)) + by * amount
+        self.tool_calls += by
+        if tool.acts:
+            self.writes += by
+
+    def deny(self, action: Action) -> int:
+        """Count a denied call; how often this very call has been denied by now."""
+        key = (action.tool, frozen(action.args))
+        self.denials[key] += 1
+        return self.denials[key]
+
+    def observe(self, tool: ToolPolicy, args: Mapping[str, Any], status: Status, done: Done, value: Any) -> str | None:
+        """Learn from a result: the subject, what belongs to it, what rules with `with` look at.
+
+        Returns the key of a *second* subject when the result of an establishing look-up names one: it must be withheld.
+        """
+        if done == "simulated":
+            self.simulated.update(v for v in leaves(value) if isinstance(v, str) and v.startswith(SIMULATED))
+            return None
+        if status != "ok" or done != "executed":
+            return None
+        shape = tool.result.shape
+        try:
+            typed = tool.result.read(value)
+        except BadValue:
+            return None
+        for same in tool.kept_by:
+            key = tuple(frozen(args.get(name)) for name in same)
+            self.kept.setdefault((tool.name, same), {})[key] = typed
+        if self.policy.subject_entity is None or shape is None:
+            return None
+        if tool.establishes:
+            second = self._establish(typed, shape)
+            if second is not None:
+                return second
+        if self.subject is not None:
+            about = bool(tool.entity_args) and all(
+                (spec.entity, key) in self.own for spec in tool.entity_args for key in at_path(args, spec.path)
+            )
+            self._reach(typed, shape, about, tool)
+        return None
+
+    def _establish(self, value: Any, shape: Shape) -> str | None:
+        entity = self.policy.subject_entity
+        found = {key for name, key in _entities(value, shape, trusted=True) if name == entity}
+        if self.subject is None:
+            if len(found) == 1:
+                (self.subject,) = found
+                self.own.add((cast("str", entity), self.subject))
+            return None
+        strangers = found - {self.subject}
+        return min(strangers) if strangers else None
+
+    def _reach(self, value: Any, shape: Shape, about: bool, tool: ToolPolicy) -> None:
+        """Add what a trusted result about the subject names to what belongs to the subject."""
+        if value is None or shape.trust == "untrusted" or shape.trust_when is not None:
+            return
+        if shape.type == "object" and isinstance(value, Mapping):
+            fields = cast("Mapping[str, Any]", value)
+            for name, inner in shape.fields.items():
+                if inner.entity == self.policy.subject_entity and inner.trust != "untrusted" and name in fields:
+                    about = fields[name] == self.subject
+                    if not about:
+                        return
+            for name, inner in fields.items():
+                inner_shape = shape.fields.get(name) or shape.extra
+                if inner_shape is not None:
+                    self._reach(inner, inner_shape, about, tool)
+        elif shape.type == "array" and isinstance(value, list) and shape.items is not None:
+            for inner in cast("list[Any]", value):
+                self._reach(inner, shape.items, about, tool)
+        elif about and shape.entity is not None and shape.entity != self.policy.subject_entity:
+            if shape.entity not in self.policy.bridged or shape.entity in tool.bridges_to:
+                self.own.add((shape.entity, str(value)))
+
+
+def _entities(value: Any, shape: Shape, *, trusted: bool) -> Iterator[tuple[str, str]]:
+    if value is None or (trusted and (shape.trust == "untrusted" or shape.trust_when is not None)):
+        return
+    if shape.type == "object" and isinstance(value, Mapping):
+        for name, inner in cast("Mapping[str, Any]", value).items():
+            inner_shape = shape.fields.get(name) or shape.extra
+            if inner_shape is not None:
+                yield from _entities(inner, inner_shape, trusted=trusted)
+    elif shape.type == "array" and isinstance(value, list) and shape.items is not None:
+        for inner in cast("list[Any]", value):
+            yield from _entities(inner, shape.items, trusted=trusted)
+    elif shape.entity is not None:
+        yield shape.entity, str(value)

@@ -1,0 +1,396 @@
+"""Arguments and results made comparable before anything is judged or hashed.
+
+500, "500.0" and 500.0 are one amount; "5,000" is none. What cannot be read without guessing is refused, with a text
+that the model can act on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, cast
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import orjson
+
+from roadworthy.contract.shapes import Shape
+
+Coerce = Callable[[Any, str], Any]
+"""(value, where) -> the typed value. Raises BadValue."""
+
+_INTEGER = re.compile(r"-?\d{1,18}")
+_DECIMAL = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
+_EMAIL = re.compile(r"[^@\s\x00-\x1f<>()\[\],;:\"\\]+@[^@\s\x00-\x1f<>()\[\],;:\"\\.]+(\.[^@\s\x00-\x1f<>()\[\],;:\"\\.]+)*")
+MAX_DIGITS = 15
+"""Decimals of up to this many significant digits survive a double unchanged."""
+
+
+class BadValue(Exception):
+    """A value that does not fit its type; the text says where, what is expected and what came."""
+
+
+class _Missing:
+    pass
+
+
+MISSING = _Missing()
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _string(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise BadValue(f"{where} must be text, not {_shown(value)}.")
+
+
+def _integer(value: Any, where: str) -> int:
+    if isinstance(value, bool):
+        raise BadValue(f"{where} must be a whole number, not {value!r}.")
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return int(value)
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    raise BadValue(f"{where} must be a whole number, not {_shown(value)}.")
+
+
+def _number(value: Any, where: str) -> float | int:
+    if isinstance(value, bool):
+        raise BadValue(f"{where} must be a number, not {value!r}.")
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    elif isinstance(value, Decimal) and value.is_finite():
+        return _number(float(value), where)
+    elif isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return _number(float(value), where)
+    raise BadValue(f"{where} must be a number such as 12.5, not {_shown(value)}.")
+
+
+def exact(value: Decimal) -> Decimal:
+    """The one way to write a decimal: no trailing zeros, no exponent, no negative zero."""
+    if value == 0:
+        return Decimal(0)
+    stripped = value.normalize()
+    return stripped.quantize(Decimal(1)) if cast("int", stripped.as_tuple().exponent) > 0 else stripped
+
+
+def _decimal(value: Any, where: str) -> Decimal:
+    if isinstance(value, str):
+        if not _DECIMAL.fullmatch(value):
+            raise BadValue(f"{where} must be a number such as 12.50, without separators or currency, not {_shown(value)}.")
+        found = Decimal(value)
+    elif isinstance(value, bool):
+        raise BadValue(f"{where} must be a number such as 12.50, not {value!r}.")
+    elif isinstance(value, int | Decimal):
+        found = Decimal(value)
+    elif isinstance(value, float) and math.isfinite(value):
+        found = Decimal(repr(value))
+    else:
+        raise BadValue(f"{where} must be a number such as 12.50, not {_shown(value)}.")
+    if not found.is_finite():
+        raise BadValue(f"{where} must be a number such as 12.50, not {_shown(value)}.")
+    found = exact(found)
+    if len(found.as_tuple().digits) > MAX_DIGITS or abs(cast("int", found.as_tuple().exponent)) > MAX_DIGITS:
+        raise BadValue(f"{where} has more than {MAX_DIGITS} digits: {_shown(value)}.")
+    return found
+
+
+def _boolean(value: Any, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value == "true":
+        return True
+    if value == "false":
+        return False
+    raise BadValue(f"{where} must be true or false, not {_shown(value)}.")
+
+
+def _is_uri(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.scheme) and bool(parts.netloc or parts.path) and not re.search(r"\s", text)
+
+
+def _parses(read: Callable[[str], object]) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        try:
+            read(text)
+        except ValueError:
+            return False
+        return True
+
+    return check
+
+
+_FORMATS: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "email": (lambda text: _EMAIL.fullmatch(text) is not None, "an e-mail address"),
+    "uri": (_is_uri, "a full address such as https://example.com/page"),
+    "date": (_parses(date.fromisoformat), "a date such as 2026-03-31"),
+    "date-time": (_parses(datetime.fromisoformat), "a time such as 2026-03-31T14:30:00Z"),
+    "time": (_parses(time.fromisoformat), "a time of day such as 14:30:00"),
+    "uuid": (_parses(UUID), "a UUID"),
+}
+
+
+@lru_cache(maxsize=4096)
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+def _limits(shape: Shape, where: str, value: Any) -> None:
+    if shape.minimum is not None and value < shape.minimum:
+        raise BadValue(f"{where} must be at least {shape.minimum}, not {value}.")
+    if shape.maximum is not None and value > shape.maximum:
+        raise BadValue(f"{where} must be at most {shape.maximum}, not {value}.")
+    if shape.exclusive_minimum is not None and value <= shape.exclusive_minimum:
+        raise BadValue(f"{where} must be more than {shape.exclusive_minimum}, not {value}.")
+    if shape.exclusive_maximum is not None and value >= shape.exclusive_maximum:
+        raise BadValue(f"{where} must be less than {shape.exclusive_maximum}, not {value}.")
+    if shape.multiple_of is not None and Decimal(repr(value) if isinstance(value, float) else value) % shape.multiple_of:
+        raise BadValue(f"{where} must be a multiple of {shape.multiple_of}, not {value}.")
+
+
+def _compile_scalar(shape: Shape) -> Coerce:
+    base: Coerce = {
+        "string": _string,
+        "integer": _integer,
+        "number": _number,
+        "decimal": _decimal,
+        "boolean": _boolean,
+    }[shape.type]
+    numeric = shape.type in ("integer", "number", "decimal")
+    limited = numeric and any(
+        x is not None
+        for x in (shape.minimum, shape.maximum, shape.exclusive_minimum, shape.exclusive_maximum, shape.multiple_of)
+    )
+    enum = frozenset(base(m, "enum") for m in shape.enum) if shape.enum is not None else None
+    members = ", ".join(str(m) for m in shape.enum or ())
+    pattern = _pattern(shape.pattern) if shape.pattern is not None else None
+    check, meaning = _FORMATS[shape.format] if shape.format is not None else (None, "")
+    if enum is None and pattern is None and check is None and not limited and shape.min_length is None:
+        if shape.max_length is None:
+            return base
+
+    def coerce(value: Any, where: str) -> Any:
+        typed = base(value, where)
+        if enum is not None and typed not in enum:
+            raise BadValue(f"{where} must be one of {members}, not {_shown(typed)}.")
+        if pattern is not None and pattern.fullmatch(typed) is None:
+            raise BadValue(f"{where} must look like {shape.pattern}, not {_shown(typed)}.")
+        if check is not None and not check(typed):
+            raise BadValue(f"{where} must be {meaning}, not {_shown(typed)}.")
+        if shape.min_length is not None and len(typed) < shape.min_length:
+            raise BadValue(f"{where} must have at least {shape.min_length} characters.")
+        if shape.max_length is not None and len(typed) > shape.max_length:
+            raise BadValue(f"{where} must have at most {shape.max_length} characters.")
+        if limited:
+            _limits(shape, where, typed)
+        return typed
+
+    return coerce
+
+
+def _compile_array(shape: Shape, *, strict: bool) -> Coerce:
+    inner = compile_shape(shape.items, strict=strict) if shape.items is not None else None
+
+    def coerce(value: Any, where: str) -> Any:
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+            raise BadValue(f"{where} must be a list, not {_shown(value)}.")
+        items = cast("Sequence[Any]", value)
+        typed = [inner(v, f"{where}[{i}]") for i, v in enumerate(items)] if inner is not None else list(items)
+        if shape.min_items is not None and len(typed) < shape.min_items:
+            raise BadValue(f"{where} must have at least {shape.min_items} items, not {len(typed)}.")
+        if shape.max_items is not None and len(typed) > shape.max_items:
+            raise BadValue(f"{where} must have at most {shape.max_items} items, not {len(typed)}.")
+        if shape.unique_items and any(item in typed[:i] for i, item in enumerate(typed)):
+            raise BadValue(f"{where} names an item twice.")
+        return typed
+
+    return coerce
+
+
+def _compile_object(shape: Shape, *, strict: bool) -> Coerce:
+    fields = {name: (compile_shape(inner, strict=strict), inner) for name, inner in shape.fields.items()}
+    extra = compile_shape(shape.extra, strict=strict) if shape.extra is not None else None
+
+    def coerce(value: Any, where: str) -> Any:
+        if not isinstance(value, Mapping):
+            raise BadValue(f"{where} must be an object with fields, not {_shown(value)}.")
+        given = cast("Mapping[str, Any]", value)
+        typed: dict[str, Any] = {}
+        for name, (inner, inner_shape) in fields.items():
+            found = given.get(name, MISSING)
+            if found is MISSING or (found is None and inner_shape.optional and not inner_shape.nullable):
+                if inner_shape.default is not None:
+                    typed[name] = inner(inner_shape.default, f"{where}.{name}")
+                elif not inner_shape.optional:
+                    raise BadValue(f"{where}.{name} is missing.")
+                continue
+            typed[name] = inner(found, f"{where}.{name}")
+        for name, found in given.items():
+            if name in fields:
+                continue
+            if extra is not None:
+                typed[name] = extra(found, f"{where}.{name}")
+            elif strict:
+                near = get_close_matches(name, list(fields), n=1)
+                raise BadValue(f"{where} has no field {name!r}" + (f"; do you mean {near[0]!r}?" if near else "."))
+        return typed
+
+    return coerce
+
+
+def compile_shape(shape: Shape, *, strict: bool = True) -> Coerce:
+    """A function that brings a value into the shape, or says why it does not fit.
+
+    `strict`: fields that the shape does not name are refused, as in arguments; else they are left out, as in results.
+    """
+    if shape.type == "any":
+        return lambda value, where: value
+    if shape.type == "array":
+        inner = _compile_array(shape, strict=strict)
+    elif shape.type == "object":
+        inner = _compile_object(shape, strict=strict)
+    else:
+        inner = _compile_scalar(shape)
+    if not shape.nullable:
+        return inner
+
+    def nullable(value: Any, where: str) -> Any:
+        return None if value is None else inner(value, where)
+
+    return nullable
+
+
+class Arguments:
+    """The arguments of one tool: brings a model's call into the types of the contract."""
+
+    __slots__ = ("_fields", "_names", "decimals", "required")
+
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        self._fields: tuple[tuple[str, Coerce, Shape], ...] = tuple((n, compile_shape(s), s) for n, s in shapes.items())
+        self._names = frozenset(shapes)
+        self.decimals = tuple(n for n, s in shapes.items() if s.type in ("decimal", "array", "object"))
+        self.required = tuple(n for n, s in shapes.items() if not s.optional and s.default is None)
+
+    def coerce(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The typed arguments. Raises BadValue with everything that is wrong, in one text."""
+        typed: dict[str, Any] = {}
+        wrong: list[str] = []
+        for name, coerce, shape in self._fields:
+            value = given.get(name, MISSING)
+            if value is MISSING or (value is None and shape.optional and not shape.nullable):
+                if shape.default is not None:
+                    value = shape.default
+                elif shape.optional:
+                    continue
+                else:
+                    wrong.append(f"{name} is missing.")
+                    continue
+            try:
+                typed[name] = coerce(value, name)
+            except BadValue as bad:
+                wrong.append(str(bad))
+        if len(given) > len(typed) or wrong:
+            for name in given:
+                if name not in self._names:
+                    near = get_close_matches(str(name), list(self._names), n=1)
+                    known = ", ".join(sorted(self._names)) or "no arguments"
+                    wrong.append(
+                        f"There is no argument {name!r}" + (f"; do you mean {near[0]!r}?" if near else f"; it takes {known}.")
+                    )
+        if wrong:
+            raise BadValue(" ".join(wrong))
+        return typed
+
+
+def wire(value: Any, shape: Shape | None) -> Any:
+    """A typed value as the tool wants it: a decimal becomes text, or a number where the contract says `wire: number`."""
+    if isinstance(value, Decimal):
+        if shape is not None and shape.wire == "number":
+            return int(value) if value == value.to_integral_value() else float(value)
+        return format(value, "f")
+    if isinstance(value, list):
+        inner = shape.items if shape is not None else None
+        return [wire(v, inner) for v in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return {
+            k: wire(v, (shape.fields.get(k) or shape.extra) if shape is not None else None) for k, v in fields.items()
+        }
+    return value
+
+
+def plain(value: Any) -> Any:
+    """What a tool returned, as JSON would carry it: models and dataclasses become mappings, other objects their text."""
+    if value is None or isinstance(value, str | bool | int | float | Decimal):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in cast("Sequence[Any]", value)]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return plain(dump(mode="json"))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    return str(value)
+
+
+def as_text(value: Any) -> str:
+    """A result as the model reads it: text as it is, everything else as JSON."""
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value, default=_json_default, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _json_default(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+class Result:
+    """The result of one tool: read by the contract's `returns`, as far as it fits."""
+
+    __slots__ = ("_coerce", "shape")
+
+    def __init__(self, shape: Shape | None) -> None:
+        self.shape = shape
+        self._coerce = compile_shape(shape, strict=False) if shape is not None else None
+
+    def read(self, value: Any) -> Any:
+        """The typed result. Raises BadValue where it is not what the contract says; anything goes where it says nothing."""
+        if self._coerce is None or self.shape is None:
+            return value
+        if isinstance(value, str) and self.shape.type in ("object", "array"):
+            try:
+                value = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                raise BadValue(f"the result must be JSON with the declared fields, not {_shown(value)}.") from None
+        elif isinstance(value, str) and self.shape.type in ("decimal", "number", "integer", "boolean"):
+            value = value.strip()
+        return self._coerce(value, "result")
