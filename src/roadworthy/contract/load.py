@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roadworthy.contract.model import Contract
+from roadworthy.contract.references import refer
 from roadworthy.contract.resolve import resolve
 from roadworthy.contract.structure import build
 from roadworthy.contract.written import Written, read
@@ -33,7 +34,9 @@ def examine(text: str, *, file: str) -> tuple[Contract | None, Written]:
         return None, written
     contract = build(written)
     if contract is not None:
-        _, findings = resolve(contract, ghosts=written.ghosts())
+        ghosts = written.ghosts()
+        shapes, findings = resolve(contract, ghosts=ghosts)
+        findings += refer(contract, shapes, ghosts=ghosts)
         written.findings.extend(_placed(f, written) for f in findings)
     return contract, written
 
