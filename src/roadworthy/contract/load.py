@@ -63,4 +63,5 @@ def _sound(contract: Contract | None, written: Written) -> Contract:
     findings = [f for f in written.findings if f.severity == "error"]
     if contract is None or findings:
         raise ContractError(sorted(findings, key=lambda f: (f.line or 0, f.column or 0)))
+    contract._place = lambda finding: _placed(finding, written)  # pyright: ignore[reportPrivateUsage]  (the reader knows the places)
     return contract

@@ -7,15 +7,16 @@ into `shapes.Shape` once; the gate, the worlds and the adapters read only shapes
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from roadworthy.contract.shapes import Shapes
 from roadworthy.core import canonical
+from roadworthy.core.errors import Finding
 from roadworthy.core.types import Level
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
@@ -432,6 +433,7 @@ class Contract(Part):
     hosted_tools: Literal["refuse"] | tuple[str, ...] = "refuse"
     escalate: Escalate | None = None
     ledger_down: LedgerDown = Field(default_factory=LedgerDown)
+    _place: Callable[[Finding], Finding] | None = PrivateAttr(default=None)
 
     @classmethod
     def load(cls, path: str | Path) -> Contract:
@@ -469,6 +471,10 @@ class Contract(Part):
         from roadworthy.contract.resolve import shapes_of
 
         return shapes_of(self)
+
+    def located(self, finding: Finding) -> Finding:
+        """A finding with the place in the file that this contract was read from; as it is where there is none."""
+        return self._place(finding) if self._place is not None else finding
 
     def model_name(self, tool: str) -> str:
         """The name under which a model is offered a tool; OpenAI function names take no points."""
