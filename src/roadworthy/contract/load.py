@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from roadworthy.contract.model import Contract
@@ -37,11 +38,11 @@ def examine(text: str, *, file: str) -> tuple[Contract | None, Written]:
         ghosts = written.ghosts()
         shapes, findings = resolve(contract, ghosts=ghosts)
         findings += refer(contract, shapes, ghosts=ghosts)
-        written.findings.extend(_placed(f, written) for f in findings)
+        written.findings.extend(_placed(f, written=written) for f in findings)
     return contract, written
 
 
-def _placed(finding: Finding, written: Written) -> Finding:
+def _placed(finding: Finding, *, written: Written) -> Finding:
     return written.found(finding.path, finding.text, code=finding.code, severity=finding.severity)
 
 
@@ -63,5 +64,5 @@ def _sound(contract: Contract | None, written: Written) -> Contract:
     findings = [f for f in written.findings if f.severity == "error"]
     if contract is None or findings:
         raise ContractError(sorted(findings, key=lambda f: (f.line or 0, f.column or 0)))
-    contract._place = lambda finding: _placed(finding, written)  # pyright: ignore[reportPrivateUsage]  (the reader knows the places)
+    contract._place = partial(_placed, written=written)  # pyright: ignore[reportPrivateUsage]  # only the reader knows
     return contract

@@ -435,6 +435,13 @@ class Contract(Part):
     ledger_down: LedgerDown = Field(default_factory=LedgerDown)
     _place: Callable[[Finding], Finding] | None = PrivateAttr(default=None)
 
+    def __eq__(self, other: object) -> bool:
+        """Equal meaning; where it was read does not matter."""
+        return self.digest == other.digest if isinstance(other, Contract) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     @classmethod
     def load(cls, path: str | Path) -> Contract:
         """The contract in a YAML file. Raises ContractError with every finding, each with line and cure."""
@@ -468,9 +475,9 @@ class Contract(Part):
     @cached_property
     def shapes(self) -> Shapes:
         """All types, resolved. Raises ContractError with every type that cannot be."""
-        from roadworthy.contract.resolve import shapes_of
+        from roadworthy.contract.resolve import resolved
 
-        return shapes_of(self)
+        return resolved(self)
 
     def located(self, finding: Finding) -> Finding:
         """A finding with the place in the file that this contract was read from; as it is where there is none."""

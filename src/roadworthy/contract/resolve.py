@@ -111,10 +111,15 @@ def pattern_fault(pattern: str) -> str | None:
 
 
 def shapes_of(contract: Contract) -> Shapes:
-    """All types of a contract, resolved. Cached by `Contract.shapes`. Raises ContractError with every finding."""
+    """All types of a contract, resolved once. Raises ContractError with every finding."""
+    return contract.shapes
+
+
+def resolved(contract: Contract) -> Shapes:
+    """What `Contract.shapes` keeps. Raises ContractError with every finding."""
     shapes, findings = resolve(contract)
     if findings:
-        raise ContractError(findings)
+        raise ContractError([contract.located(finding) for finding in findings])
     return shapes
 
 
