@@ -38,7 +38,8 @@ from typing import Any
 import pytest
 
 from roadworthy import Contract
-from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.errors import RoadworthyError, ScenarioError
+from roadworthy.trials.load import load_scenarios
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -46,7 +47,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)
-MARK = re.compile(r"<!--\s*(?P<text>.*?)\s*-->\s*\Z", re.DOTALL)
+MARK = re.compile(r"<!--\s*(?P<text>(?:(?!-->).)*?)\s*-->\Z", re.DOTALL)
 LANGUAGES = {"python", "console", "yaml", "json", "jsonl", "toml", "text"}
 
 
@@ -167,9 +168,12 @@ class Page:
         if kind == "contract":
             Contract.loads(text, file=place)
             return
-        from roadworthy.trials import scenario
-
-        scenario.loads(text, file=place)
+        path = self.folder / f"_{len(list(self.folder.iterdir()))}.yaml"
+        path.write_text(text, encoding="utf-8")
+        try:
+            load_scenarios(path)
+        except ScenarioError as error:
+            raise AssertionError(f"{place}: {error}") from error
 
     def _json(self, fence: Fence) -> None:
         json.loads(fence.body)
@@ -222,7 +226,7 @@ def environment() -> dict[str, str]:
 
 def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, frameworks: bool) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     before = set(sys.modules)
     runner = Page(folder)
     monkeypatch.setitem(sys.modules, runner.module.__name__, runner.module)
