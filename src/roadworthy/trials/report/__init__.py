@@ -1,0 +1,1 @@
+"""Reports of trials for people: one HTML page, and Markdown for a build summary."""
