@@ -58,7 +58,7 @@ def _late(clock: Clock, began: float, timeout_s: float | None) -> Carried | None
 
 
 def _in_thread(fn: ToolFunction, args: Mapping[str, Any], timeout_s: float) -> Any:
-    """Run a blocking tool beside us, so that it can be given up. It may still finish later: a thread cannot be killed."""
+    """Run a blocking tool beside us, so that it can be given up. It may still finish: a thread cannot be killed."""
     future: Future[Any] = Future()
     context = contextvars.copy_context()
 
@@ -88,14 +88,16 @@ def carry(fn: ToolFunction, args: Mapping[str, Any], *, timeout_s: float | None,
     if inspect.isawaitable(value):
         if inspect.iscoroutine(value):
             value.close()
-        return Carried(ending="raised", error="the tool is async and was called from blocking code: use `await run.acall(...)`")
+        return Carried(
+            ending="raised", error="the tool is async and was called from blocking code: use `await run.acall(...)`"
+        )
     return (_late(clock, began, timeout_s) if direct else None) or Carried(ending="returned", value=value)
 
 
 async def acarry(
     fn: ToolFunction, args: Mapping[str, Any], *, timeout_s: float | None, clock: Clock, direct: bool
 ) -> Carried:
-    """Call a tool from async code: an async one is awaited, a blocking one runs in a thread so that nothing else waits."""
+    """Call a tool from async code: an async one is awaited, a blocking one runs in a thread and nothing else waits."""
     began = clock.monotonic()
     try:
         if is_async(fn):

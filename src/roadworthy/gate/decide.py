@@ -71,7 +71,7 @@ def _access(policy: Policy, state: RunState, action: Action, tool: ToolPolicy, r
     if state.status != "open":
         reasons.append(_deny("access", f"run_{state.status}", _STATUS_TEXT[state.status].format(why=state.status_why)))
     if tool.only_undo:
-        reasons.append(_deny("access", "only_undo", f"{tool.name} is there to undo things, and only the gate calls it."))
+        reasons.append(_deny("access", "only_undo", f"{tool.name} undoes things, and only the gate calls it."))
         return
     open_for = state.open_for(tool)
     if state.stopped:
@@ -90,7 +90,9 @@ def _access(policy: Policy, state: RunState, action: Action, tool: ToolPolicy, r
         if not tool.before_subject:
             subject = policy.contract.subject
             ways = " or ".join(subject.established_by) if subject is not None and subject.established_by else ""
-            cure = f"First find out whom this is about, by {ways}." if ways else "The application must give the subject."
+            cure = (
+                f"First find out whom this is about, by {ways}." if ways else "The application must give the subject."
+            )
             reasons.append(_deny("access", "no_subject", f"It is not known yet whom this run acts for. {cure}"))
             return
     for spec in tool.entity_args:

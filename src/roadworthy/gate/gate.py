@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any, Never
 
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock, SystemClock
 from roadworthy.core.errors import ContractError, HarnessError, UsageError
-from roadworthy.core.types import Action, Draft, Entry, Level, Outcome, Realm, Verdict
+from roadworthy.core.types import Action, Draft, Entry, Level, Realm, Verdict
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.policy import Policy, policy_of
 from roadworthy.gate.run import AskUser, Run, new_session
 from roadworthy.gate.state import RunState
 from roadworthy.gate.support import without_effect
 from roadworthy.gate.values import BadValue
-from roadworthy.ledger.store import Appender
+
+if TYPE_CHECKING:  # the gate needs no engine of its own: any ledger will do
+    from roadworthy.ledger.store import Appender
 
 Approver = Callable[[Action, Verdict], bool | None]
 """Answers a held action at once, in a trial: True carries it, False denies it, None leaves it held."""
@@ -138,11 +140,12 @@ class Gate:
         spec = self.contract.principals.get(principal)
         if spec is not None and name not in spec.capabilities:
             raise UsageError(
-                f"principal {principal!r} may not use the capability {name!r}; add it under principals.{principal}.capabilities"
+                f"principal {principal!r} may not use the capability {name!r}; "
+                f"add it under principals.{principal}.capabilities"
             )
 
     def function_for(self, tool: str, fn: ToolFunction | None) -> ToolFunction | None:
-        """The function behind a tool. In a test world that is the stand-in or nothing: a trial never touches the real thing."""
+        """The function behind a tool. In a test world its stand-in or nothing: a trial never touches the real thing."""
         if self.world == "test":
             return self._tools.get(tool)
         return fn if fn is not None else self._tools.get(tool)
@@ -154,7 +157,9 @@ class Gate:
     def missing_stand_in(self, tool: str) -> Never:
         """Raises HarnessError: the world lacks a tool that the agent called."""
         known = ", ".join(sorted(self._tools)) or "none"
-        raise HarnessError(f"the world has no stand-in for {tool}; it has {known}. Add one, or take the tool from the contract")
+        raise HarnessError(
+            f"the world has no stand-in for {tool}; it has {known}. Add one, or take the tool from the contract"
+        )
 
     @staticmethod
     def apply_stop(stopped: dict[str | None, str], body: Mapping[str, Any]) -> None:
@@ -302,7 +307,7 @@ def _replay_action(
     body = entry.body
     if entry.kind == "verdict":
         if body["ruling"] == "deny" and body.get("enforce", True):
-            state.deny(_denied_action(action, args, entry))
+            state.deny(tool.name, args, body["reasons"][0]["rule"])
     elif entry.kind == "intent":
         open_intents.add(str(entry.cause))
         state.reserve(tool, args)
@@ -311,21 +316,4 @@ def _replay_action(
         status, done = body["status"], body["done"]
         if status == "failed" or done == "blocked":
             state.release(tool, args)
-        outcome = Outcome(status=status, done=done, value=body.get("value", body.get("text")))
-        state.observe(tool, args, outcome.status, outcome.done, outcome.value)
-
-
-def _denied_action(action: Mapping[str, Any], args: Mapping[str, Any], entry: Entry) -> Action:
-    return Action(
-        id=action["id"],
-        run=str(entry.run),
-        principal=action["principal"],
-        subject=action.get("subject"),
-        capability=action.get("capability"),
-        tool=action["tool"],
-        args=args,
-        call_id=action.get("call_id"),
-        at=entry.at,
-    )
-
-
+        state.observe(tool, args, status, done, body.get("value", body.get("text")))

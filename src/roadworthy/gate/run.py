@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -113,7 +113,7 @@ class Run:
         """Leaving the block ends nothing: a run may be opened again by its id."""
 
     @contextmanager
-    def bind(self) -> Iterator[Self]:
+    def bind(self) -> Generator[Self]:
         """Make this the run that guarded tools of this thread or task belong to."""
         token = _CURRENT.set(self)
         try:
@@ -143,7 +143,9 @@ class Run:
 
     # -- what goes out ----------------------------------------------------------------------------------------------
 
-    def call(self, tool: str, args: Mapping[str, Any], fn: ToolFunction | None = None, *, call_id: str | None = None) -> Outcome:
+    def call(
+        self, tool: str, args: Mapping[str, Any], fn: ToolFunction | None = None, *, call_id: str | None = None
+    ) -> Outcome:
         """Bring a tool call to the gate. What comes back is a value, never an exception of the tool or the gate.
 
         `tool` is the contract's name or the model's; `fn(**args)` does the work when the gate lets it.
@@ -217,7 +219,9 @@ class Run:
         """Put a question to the user; the answer is heard, and is the value of the outcome."""
         with self._lock:
             if self._state.status != "open":
-                return Outcome(status="denied", done="blocked", text=f"This run is {self._state.status}: ask nothing more.")
+                return Outcome(
+                    status="denied", done="blocked", text=f"This run is {self._state.status}: ask nothing more."
+                )
         said = self.say(question)
         if not said.ok:
             return said
@@ -239,13 +243,17 @@ class Run:
         """`ask_user` for async code; a channel that blocks is asked in a thread."""
         import asyncio
 
-        return self.ask_user(question) if self.gate.world == "test" else await asyncio.to_thread(self.ask_user, question)
+        return (
+            self.ask_user(question) if self.gate.world == "test" else await asyncio.to_thread(self.ask_user, question)
+        )
 
     def escalate(self, reason: str) -> Outcome:
-        """Hand the run to a person. The contract's hand-over tool is called where there is one; then the run is over."""
+        """Hand the run to a person, by the contract's hand-over tool where there is one; then the run is over."""
         spec = self.gate.contract.escalate
         if self._state.status != "open":
-            return Outcome(status="denied", done="blocked", text=f"This run is {self._state.status}: nothing is left to hand over.")
+            return Outcome(
+                status="denied", done="blocked", text=f"This run is {self._state.status}: nothing is left to hand over."
+            )
         if spec is not None and spec.tool is not None and self.gate.has_function(spec.tool):
             outcome = self.call(spec.tool, {"reason": reason})
             if outcome.ok:
@@ -256,7 +264,9 @@ class Run:
         """`escalate` for async code."""
         spec = self.gate.contract.escalate
         if self._state.status != "open":
-            return Outcome(status="denied", done="blocked", text=f"This run is {self._state.status}: nothing is left to hand over.")
+            return Outcome(
+                status="denied", done="blocked", text=f"This run is {self._state.status}: nothing is left to hand over."
+            )
         if spec is not None and spec.tool is not None and self.gate.has_function(spec.tool):
             outcome = await self.acall(spec.tool, {"reason": reason})
             if outcome.ok:
@@ -299,7 +309,9 @@ class Run:
         if function is None and not step.simulate:
             if gate.world == "test":
                 gate.missing_stand_in(tool.name)
-            raise UsageError(f"no function was given for {tool.name}: pass it as run.call({tool.name!r}, args, function)")
+            raise UsageError(
+                f"no function was given for {tool.name}: pass it as run.call({tool.name!r}, args, function)"
+            )
         step.carry = True
         state.reserve(tool, action.args)
         step.drafts.append(self._draft("intent", {"key": self._key(action)}, cause=action.id, realm=step.realm))
@@ -314,7 +326,9 @@ class Run:
 
     def _denied(self, step: _Step) -> _Step:
         text = step.verdict.text
-        if self._state.deny(step.action) >= REPEATS and self._state.status == "open":
+        action = step.action
+        denied = self._state.deny(action.tool, action.args, step.verdict.rule)
+        if denied >= REPEATS and self._state.status == "open":
             text += " The same call was denied again and again, so a person takes over: tell the user so."
             self._state.status, self._state.status_why = "escalated", "the same call was denied repeatedly"
             step.drafts.append(self._draft("handover", self._handover_body("repeated_denial"), cause=step.action.id))
@@ -334,11 +348,15 @@ class Run:
         if answer:
             return True
         if answer is False:
-            step.outcome = Outcome(status="denied", done="blocked", text=f"{role or 'A person'} said no. {step.verdict.text}")
+            step.outcome = Outcome(
+                status="denied", done="blocked", text=f"{role or 'A person'} said no. {step.verdict.text}"
+            )
             return False
         why = f"{role or 'a person'} must approve {tool.name}"
         self._state.status, self._state.status_why = "held", why
-        text = f"Held: {step.verdict.text} Tell the user that this waits for a person's decision, and call no more tools."
+        text = (
+            f"Held: {step.verdict.text} Tell the user that this waits for a person's decision, and call no more tools."
+        )
         step.outcome = Outcome(status="held", done="held", text=text)
         return False
 
@@ -360,7 +378,7 @@ class Run:
         return cast("Outcome", step.outcome)
 
     def _judge(self, step: _Step, carried: Carried) -> Outcome:
-        """What a call came to. Whatever leaves a write's effect unknown is in_doubt, never failed: nobody may try it again."""
+        """What a call came to. What leaves a write's effect unknown is in_doubt, never failed: nobody may repeat it."""
         tool = cast("ToolPolicy", step.tool)
         done: Done = "simulated" if step.simulate else "executed"
         if carried.ending != "returned":
@@ -478,7 +496,9 @@ class Run:
         return self.gate.enforce and bool(names) and all(self._state.levels[n] == "shadow" for n in names)
 
     def _realm(self, level: Level, tool: ToolPolicy) -> Realm:
-        return "shadow" if self.gate.world == "production" and level == "shadow" and self.gate.enforce else self.gate.world
+        return (
+            "shadow" if self.gate.world == "production" and level == "shadow" and self.gate.enforce else self.gate.world
+        )
 
     def _function(self, tool: ToolPolicy, fn: ToolFunction | None) -> ToolFunction:
         return cast("ToolFunction", self.gate.function_for(tool.name, fn))
@@ -508,7 +528,9 @@ class Run:
         """The idempotency key: one per intent. A retry of the same intent carries the same key."""
         return action.id
 
-    def _draft(self, kind: Kind, body: Mapping[str, Any], *, cause: str | None = None, realm: Realm | None = None) -> Draft:
+    def _draft(
+        self, kind: Kind, body: Mapping[str, Any], *, cause: str | None = None, realm: Realm | None = None
+    ) -> Draft:
         return Draft(
             kind=kind, world=realm or self.gate.world, run=self.id, body=body, at=self.gate.clock.now(), cause=cause
         )
@@ -532,7 +554,13 @@ class Run:
         body: dict[str, Any] = {"ruling": verdict.ruling, "level": verdict.level}
         if verdict.reasons:
             body["reasons"] = [
-                {"rule": r.rule, "code": r.code, "text": r.text, "ruling": r.ruling, "enforced": r.enforced and self.gate.enforce}
+                {
+                    "rule": r.rule,
+                    "code": r.code,
+                    "text": r.text,
+                    "ruling": r.ruling,
+                    "enforced": r.enforced and self.gate.enforce,
+                }
                 for r in verdict.reasons
             ]
         if not self.gate.enforce:
@@ -557,12 +585,16 @@ class Run:
         await self.gate.ledger.aappend(drafts)
 
     def _unwritable(self, error: LedgerError) -> Outcome:
-        text = f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user that it does not work right now."
-        return Outcome(status="denied", done="blocked", text=text)
+        return _blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
 
     def _unrecorded(self, step: _Step, error: LedgerError) -> Outcome:
-        text = f"{step.action.tool} was called, but its outcome could not be recorded ({error.text}). Escalate to a person."
+        name = step.action.tool
+        text = f"{name} was called, but its outcome could not be recorded ({error.text}). Escalate to a person."
         return Outcome(status="in_doubt", done="executed", text=text)
+
+
+def _blocked(text: str) -> Outcome:
+    return Outcome(status="denied", done="blocked", text=text)
 
 
 def new_session(world: Realm) -> str:

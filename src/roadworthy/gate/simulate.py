@@ -11,7 +11,7 @@ from roadworthy.gate.state import SIMULATED
 def simulated(shape: Shape | None, name: str = "result") -> Any:
     """A value of the shape for a write that shadow did not carry; None where there is no shape, or no honest value.
 
-    Text says that it is simulated. Ids with a pattern, and numbers, are left out: a made-up one could pass for a real one.
+    Text says that it is simulated. Ids with a pattern, and numbers, are left out: a made-up one could pass for real.
     """
     if shape is None or shape.optional:
         return None

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Literal, cast
 
 from roadworthy.contract.shapes import Shape
-from roadworthy.core.types import LEVELS, Action, Done, Level, Status
+from roadworthy.core.types import LEVELS, Done, Level, Status
 from roadworthy.gate.policy import Policy, ToolPolicy
 from roadworthy.gate.values import BadValue
 
@@ -128,7 +128,11 @@ class RunState:
         names = self.capabilities if tool.common or tool.escalates else self.open_for(tool)
         if not names:
             return "shadow"
-        return min((self.levels[n] for n in names), key=LEVELS.index)
+        lowest: Level = "autonomous"
+        for name in names:
+            if LEVELS.index(self.levels[name]) < LEVELS.index(lowest):
+                lowest = self.levels[name]
+        return lowest
 
     def open_for(self, tool: ToolPolicy) -> list[str]:
         """The open capabilities that list a tool, in the order in which they were opened."""
@@ -162,9 +166,9 @@ class RunState:
         if tool.acts:
             self.writes += by
 
-    def deny(self, action: Action) -> int:
-        """Count a denied call; how often this very call has been denied by now."""
-        key = (action.tool, frozen(action.args))
+    def deny(self, tool: str, args: Mapping[str, Any], rule: str | None) -> int:
+        """Count a denied call; how often this very call has been denied on the same ground by now."""
+        key = (tool, frozen(args), rule)
         self.denials[key] += 1
         return self.denials[key]
 
@@ -228,9 +232,13 @@ class RunState:
         elif shape.type == "array" and isinstance(value, list) and shape.items is not None:
             for inner in cast("list[Any]", value):
                 self._reach(inner, shape.items, about, tool)
-        elif about and shape.entity is not None and shape.entity != self.policy.subject_entity:
-            if shape.entity not in self.policy.bridged or shape.entity in tool.bridges_to:
-                self.own.add((shape.entity, str(value)))
+        elif (
+            about
+            and shape.entity is not None
+            and shape.entity != self.policy.subject_entity
+            and (shape.entity not in self.policy.bridged or shape.entity in tool.bridges_to)
+        ):
+            self.own.add((shape.entity, str(value)))
 
 
 def _entities(value: Any, shape: Shape, *, trusted: bool) -> Iterator[tuple[str, str]]:

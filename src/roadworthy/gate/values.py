@@ -27,7 +27,9 @@ Coerce = Callable[[Any, str], Any]
 
 _INTEGER = re.compile(r"-?\d{1,18}")
 _DECIMAL = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
-_EMAIL = re.compile(r"[^@\s\x00-\x1f<>()\[\],;:\"\\]+@[^@\s\x00-\x1f<>()\[\],;:\"\\.]+(\.[^@\s\x00-\x1f<>()\[\],;:\"\\.]+)*")
+_EMAIL = re.compile(
+    r"[^@\s\x00-\x1f<>()\[\],;:\"\\]+@[^@\s\x00-\x1f<>()\[\],;:\"\\.]+(\.[^@\s\x00-\x1f<>()\[\],;:\"\\.]+)*"
+)
 MAX_DIGITS = 15
 """Decimals of up to this many significant digits survive a double unchanged."""
 
@@ -76,9 +78,7 @@ def _number(value: Any, where: str) -> float | int:
     if isinstance(value, float):
         if math.isfinite(value):
             return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    elif isinstance(value, Decimal) and value.is_finite():
-        return _number(float(value), where)
-    elif isinstance(value, str) and _DECIMAL.fullmatch(value):
+    elif (isinstance(value, Decimal) and value.is_finite()) or (isinstance(value, str) and _DECIMAL.fullmatch(value)):
         return _number(float(value), where)
     raise BadValue(f"{where} must be a number such as 12.5, not {_shown(value)}.")
 
@@ -94,7 +94,9 @@ def exact(value: Decimal) -> Decimal:
 def _decimal(value: Any, where: str) -> Decimal:
     if isinstance(value, str):
         if not _DECIMAL.fullmatch(value):
-            raise BadValue(f"{where} must be a number such as 12.50, without separators or currency, not {_shown(value)}.")
+            raise BadValue(
+                f"{where} must be a number such as 12.50, without separators or currency, not {_shown(value)}."
+            )
         found = Decimal(value)
     elif isinstance(value, bool):
         raise BadValue(f"{where} must be a number such as 12.50, not {value!r}.")
@@ -165,7 +167,10 @@ def _limits(shape: Shape, where: str, value: Any) -> None:
         raise BadValue(f"{where} must be more than {shape.exclusive_minimum}, not {value}.")
     if shape.exclusive_maximum is not None and value >= shape.exclusive_maximum:
         raise BadValue(f"{where} must be less than {shape.exclusive_maximum}, not {value}.")
-    if shape.multiple_of is not None and Decimal(repr(value) if isinstance(value, float) else value) % shape.multiple_of:
+    if (
+        shape.multiple_of is not None
+        and Decimal(repr(value) if isinstance(value, float) else value) % shape.multiple_of
+    ):
         raise BadValue(f"{where} must be a multiple of {shape.multiple_of}, not {value}.")
 
 
@@ -186,12 +191,12 @@ def _compile_scalar(shape: Shape) -> Coerce:
     members = ", ".join(str(m) for m in shape.enum or ())
     pattern = _pattern(shape.pattern) if shape.pattern is not None else None
     check, meaning = _FORMATS[shape.format] if shape.format is not None else (None, "")
-    if enum is None and pattern is None and check is None and not limited and shape.min_length is None:
-        if shape.max_length is None:
-            return base
+    sized = shape.min_length is not None or shape.max_length is not None
+    if enum is None and pattern is None and check is None and not limited and not sized:
+        return base
 
     def coerce(value: Any, where: str) -> Any:
-        typed = base(value, where)
+        typed: Any = base(value, where)
         if enum is not None and typed not in enum:
             raise BadValue(f"{where} must be one of {members}, not {_shown(typed)}.")
         if pattern is not None and pattern.fullmatch(typed) is None:
@@ -316,7 +321,8 @@ class Arguments:
                     near = get_close_matches(str(name), list(self._names), n=1)
                     known = ", ".join(sorted(self._names)) or "no arguments"
                     wrong.append(
-                        f"There is no argument {name!r}" + (f"; do you mean {near[0]!r}?" if near else f"; it takes {known}.")
+                        f"There is no argument {name!r}"
+                        + (f"; do you mean {near[0]!r}?" if near else f"; it takes {known}.")
                     )
         if wrong:
             raise BadValue(" ".join(wrong))
@@ -324,7 +330,7 @@ class Arguments:
 
 
 def wire(value: Any, shape: Shape | None) -> Any:
-    """A typed value as the tool wants it: a decimal becomes text, or a number where the contract says `wire: number`."""
+    """A typed value as the tool wants it: a decimal becomes text, or a number where its shape says `wire: number`."""
     if isinstance(value, Decimal):
         if shape is not None and shape.wire == "number":
             return int(value) if value == value.to_integral_value() else float(value)
@@ -341,7 +347,7 @@ def wire(value: Any, shape: Shape | None) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """What a tool returned, as JSON would carry it: models and dataclasses become mappings, other objects their text."""
+    """What a tool returned, as JSON would carry it: models and dataclasses as mappings, other objects as their text."""
     if value is None or isinstance(value, str | bool | int | float | Decimal):
         return value
     if isinstance(value, Mapping):
@@ -383,7 +389,7 @@ class Result:
         self._coerce = compile_shape(shape, strict=False) if shape is not None else None
 
     def read(self, value: Any) -> Any:
-        """The typed result. Raises BadValue where it is not what the contract says; anything goes where it says nothing."""
+        """The typed result. Raises BadValue where it is not what the contract says; where that is nothing, all goes."""
         if self._coerce is None or self.shape is None:
             return value
         if isinstance(value, str) and self.shape.type in ("object", "array"):
