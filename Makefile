@@ -39,13 +39,14 @@ check: $(CORE)/.installed ## Lint, format, types, floors, docstrings and documen
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/interrogate src
 	$(BIN)/pyright
-	$(BIN)/python -m mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
 
 bench: $(CORE)/.installed ## Run every benchmark; fails when one cannot run
 	@$(BIN)/python bench/run.py
 
-docs: $(CORE)/.installed ## Build the documentation into site/
-	$(BIN)/python -m mkdocs build --strict --site-dir site
+docs: $(CORE)/.installed ## Write the help pages anew and build the documentation into site/
+	$(BIN)/python tools/help_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir site
 
 test-frameworks: $(FRAMEWORKS)/.installed ## Run the tests of the LangGraph, AutoGen and CrewAI adapters
 	@$(FBIN)/python -m pytest -m frameworks $(ARGS)

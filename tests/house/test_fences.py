@@ -38,7 +38,7 @@ from typing import Any
 import pytest
 
 from roadworthy import Contract
-from roadworthy.core.errors import RoadworthyError, ScenarioError
+from roadworthy.core.errors import RoadworthyError
 from roadworthy.trials.load import load_scenarios
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +122,9 @@ class Page:
         """Load what the parts of the page make together."""
         for kind, parts in self.parts.items():
             if parts:
-                self._load("\n".join(part.body for part in parts), place=f"{parts[0].page} ({kind})", kind=kind)
+                path = self.folder / f"_{kind}.yaml"
+                path.write_text("\n".join(part.body for part in parts), encoding="utf-8")
+                self._load(path, place=f"{parts[0].page} ({kind})", kind=kind)
 
     def _python(self, fence: Fence) -> None:
         if fence.title is not None:
@@ -156,23 +158,22 @@ class Page:
 
     def _yaml(self, fence: Fence) -> None:
         if fence.title is not None:
-            self._write(fence)
-            kind = "contract" if re.search(r"^roadworthy:", fence.body, re.MULTILINE) else "scenario"
-            self._load(fence.body, place=fence.place, kind=kind)
+            path = self._write(fence)
+            if not path.name.startswith("_"):
+                kind = "contract" if re.search(r"^roadworthy:", fence.body, re.MULTILINE) else "scenario"
+                self._load(path, place=fence.place, kind=kind)
             return
         kind = fence.mark("part of the")
         assert kind in self.parts, f"{fence.place}: a yaml fence has a title, is part of something, or says why not run"
         self.parts[kind].append(fence)
 
-    def _load(self, text: str, *, place: str, kind: str) -> None:
-        if kind == "contract":
-            Contract.loads(text, file=place)
-            return
-        path = self.folder / f"_{len(list(self.folder.iterdir()))}.yaml"
-        path.write_text(text, encoding="utf-8")
+    def _load(self, path: Path, *, place: str, kind: str) -> None:
         try:
-            load_scenarios(path)
-        except ScenarioError as error:
+            if kind == "contract":
+                Contract.load(path)
+            else:
+                load_scenarios(path)
+        except RoadworthyError as error:
             raise AssertionError(f"{place}: {error}") from error
 
     def _json(self, fence: Fence) -> None:
@@ -191,13 +192,14 @@ class Page:
         if "prints" in fence.marks:
             assert same_output(fence.body, self.printed), f"{fence.place}: it printed\n{self.printed}"
 
-    def _write(self, fence: Fence) -> None:
+    def _write(self, fence: Fence) -> Path:
         assert fence.title is not None
         path = self.folder / fence.title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(fence.body, encoding="utf-8")
         if fence.language == "python":
             compile(fence.body, str(path), "exec")
+        return path
 
 
 def commands(body: str) -> Iterator[tuple[str, str]]:
@@ -221,7 +223,7 @@ def commands(body: str) -> Iterator[tuple[str, str]]:
 def environment() -> dict[str, str]:
     """A plain terminal, with this environment's commands in front."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": "."}
+    return {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, frameworks: bool) -> None:
