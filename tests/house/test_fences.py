@@ -13,7 +13,8 @@ What a fence's language means here:
 - `text`: is not code. With `<!-- prints -->` in front it is what the Python fence before it printed.
 
 `<!-- not run: REASON -->` in front of a fence keeps it from being run, `<!-- needs: frameworks -->` leaves it to the
-environment that has the agent frameworks.
+environment that has the agent frameworks, and `<!-- setup: CODE -->` runs CODE first: what a reader has at hand
+already, such as a model.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def fences(page: Path) -> Iterator[Fence]:
         marks: list[str] = []
         before = text[: found.start()].rstrip()
         while (mark := MARK.search(before)) is not None:
-            marks.insert(0, " ".join(mark["text"].split()))
+            marks.insert(0, mark["text"])
             before = before[: mark.start()].rstrip()
         language, _, rest = found["info"].strip().partition(" ")
         title = re.search(r'title="([^"]+)"', rest)
@@ -130,6 +131,9 @@ class Page:
         if fence.title is not None:
             self._write(fence)
             return
+        setup = fence.mark("setup:")
+        if setup is not None:
+            exec(compile(setup, f"{fence.place} (setup)", "exec"), self.module.__dict__)
         padded = "\n" * (fence.line - 1) + fence.body
         code = compile(padded, str(ROOT / fence.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         out = io.StringIO()
