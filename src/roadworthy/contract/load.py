@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path as File
 
+from roadworthy.contract.conditions import Conditions, compile_conditions, conditions_of
+from roadworthy.contract.examples import run_examples
 from roadworthy.contract.model import Contract
 from roadworthy.contract.references import refer
 from roadworthy.contract.resolve import resolve
+from roadworthy.contract.shapes import Shapes
 from roadworthy.contract.structure import build
-from roadworthy.contract.written import Written, read
+from roadworthy.contract.written import Path, Written, read
 from roadworthy.core.errors import ContractError, Finding
 
 
-def load_file(path: Path) -> Contract:
+def load_file(path: File) -> Contract:
     """The contract in a YAML file. Raises ContractError with every finding."""
     contract, written = examine(_text(path), file=str(path))
     return _sound(contract, written)
@@ -35,18 +39,57 @@ def examine(text: str, *, file: str) -> tuple[Contract | None, Written]:
         return None, written
     contract = build(written)
     if contract is not None:
-        ghosts = written.ghosts()
-        shapes, findings = resolve(contract, ghosts=ghosts)
-        findings += refer(contract, shapes, ghosts=ghosts)
+        findings = findings_of(contract, ghosts=written.ghosts(), holes=frozenset(written.holes))
         written.findings.extend(_placed(f, written=written) for f in findings)
     return contract, written
+
+
+def findings_of(
+    contract: Contract, *, ghosts: frozenset[str] = frozenset(), holes: frozenset[Path] = frozenset()
+) -> list[Finding]:
+    """Everything that does not hold together in a contract, however it was made; empty where it is sound.
+
+    `holes` are the parts that had to be left out, `ghosts` the names in them: what follows from these is not reported.
+    """
+    shapes, findings = resolve(contract, ghosts=ghosts)
+    findings += refer(contract, shapes, ghosts=ghosts, torn=_torn(contract, holes, findings))
+    shaped = not any(f.code in ("type", "unknown_name") and f.path[:1] != ("rules",) for f in findings)
+    if shaped and not any(hole[0] in _TYPED for hole in holes if hole):
+        conditions, broken = _compiled(contract, shapes)
+        findings += [f for f in broken if not _touched(f.path, holes)]
+        if not any(f.path[:1] == ("rules",) for f in findings):
+            findings += [f for f in run_examples(contract, shapes, conditions) if not _touched(f.path, holes)]
+    return findings
+
+
+def _compiled(contract: Contract, shapes: Shapes) -> tuple[Conditions, Sequence[Finding]]:
+    """What compiles, and what is wrong with the rest; where all compiles it is kept for the gate."""
+    try:
+        return conditions_of(contract), ()
+    except ContractError:
+        return compile_conditions(contract, shapes)
+
+
+_TYPED = ("types", "entities", "labels", "tools", "facts", "zone")
+
+
+def _torn(contract: Contract, holes: frozenset[Path], findings: list[Finding]) -> frozenset[str]:
+    """The tools whose types are not what was written."""
+    paths = [*holes, *(f.path for f in findings)]
+    if any(path[:1] in (("types",), ("entities",)) for path in paths):
+        return frozenset(contract.tools)
+    return frozenset(str(path[1]) for path in paths if path[:1] == ("tools",) and len(path) > 1)
+
+
+def _touched(path: Path, holes: frozenset[Path]) -> bool:
+    return any(hole[:2] == path[:2] or (hole and hole[0] == path[0] and isinstance(path[1], int)) for hole in holes)
 
 
 def _placed(finding: Finding, *, written: Written) -> Finding:
     return written.found(finding.path, finding.text, code=finding.code, severity=finding.severity)
 
 
-def _text(path: Path) -> str:
+def _text(path: File) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:

@@ -52,9 +52,14 @@ def tools_of(rule: Rule, contract: Contract) -> tuple[str, ...]:
     return tuple(name for name in rule.tools if name in contract.tools)
 
 
-def refer(contract: Contract, shapes: Shapes, *, ghosts: frozenset[str] = frozenset()) -> list[Finding]:
-    """Everything that does not hold together. `ghosts` are names that were left out for another finding."""
-    referrer = _Referrer(contract=contract, shapes=shapes, ghosts=ghosts)
+def refer(
+    contract: Contract, shapes: Shapes, *, ghosts: frozenset[str] = frozenset(), torn: frozenset[str] = frozenset()
+) -> list[Finding]:
+    """Everything that does not hold together.
+
+    `ghosts` are names that were left out for another finding, `torn` are tools of whose types that is true.
+    """
+    referrer = _Referrer(contract=contract, shapes=shapes, ghosts=ghosts, torn=torn)
     referrer.everything()
     return referrer.findings
 
@@ -64,6 +69,7 @@ class _Referrer:
     contract: Contract
     shapes: Shapes
     ghosts: frozenset[str]
+    torn: frozenset[str]
     findings: list[Finding] = field(default_factory=list[Finding])
 
     def wrong(self, path: Path, text: str, code: str = "meaning") -> None:
@@ -100,7 +106,7 @@ class _Referrer:
 
     def returns(self, tool: str, test: Callable[[Shape], bool]) -> bool:
         shape = self.shapes.returns.get(tool)
-        return shape is not None and any(test(inner) for _, inner in shape.walk())
+        return tool in self.torn or (shape is not None and any(test(inner) for _, inner in shape.walk()))
 
     def everything(self) -> None:
         self.head()
@@ -210,7 +216,7 @@ class _Referrer:
                 for shape in self.shapes.args[bridge.by].values()
                 for _, inner in shape.walk()
             )
-            if known_from and not takes:
+            if known_from and not takes and bridge.by not in self.torn:
                 text = f"{bridge.by} takes no {bridge.from_}; mark its argument as one, or name another tool"
                 self.wrong((*path, "by"), text)
             to = bridge.to
@@ -229,7 +235,7 @@ class _Referrer:
                 if self.reader(tool, (*path, "from", i), "filling a directory") is None:
                     continue
                 fields = self.field_names(tool)
-                if directory.field not in fields and directory.field not in self.ghosts:
+                if directory.field not in fields and tool not in self.torn and directory.field not in self.ghosts:
                     cure = did_you_mean(directory.field, fields, none=f"declare what {tool} returns")
                     text = f"{tool} returns no field {directory.field!r}; {cure}"
                     self.wrong((*path, "field"), text, "unknown_name")
@@ -256,7 +262,7 @@ class _Referrer:
         for arg in given:
             self.argument(tool, arg, (*path, arg))
         for arg, shape in shapes.items():
-            if arg not in given and not shape.optional:
+            if arg not in given and not shape.optional and tool not in self.torn:
                 self.wrong(path, f"{tool} needs {arg} as well; add `{arg}:`")
 
     def argument(self, tool: str, arg: str, path: Path) -> Shape | None:
@@ -265,7 +271,7 @@ class _Referrer:
         shapes = self.shapes.args[tool]
         if arg in shapes:
             return shapes[arg]
-        if arg not in self.ghosts:
+        if arg not in self.ghosts and tool not in self.torn:
             cure = did_you_mean(arg, shapes, none="it takes none")
             self.wrong(path, f"{tool} has no argument {arg!r}; {cure}", "unknown_name")
         return None
@@ -321,7 +327,7 @@ class _Referrer:
 
     def by_same_name(self, name: str, other: str, path: Path) -> None:
         for arg, shape in self.shapes.args[other].items():
-            if not shape.optional and arg not in self.shapes.args[name]:
+            if not shape.optional and arg not in self.shapes.args[name] and not {name, other} & self.torn:
                 text = f"{other} needs {arg}, which {name} does not have; say where it comes from under `args:`"
                 self.wrong(path, text)
 

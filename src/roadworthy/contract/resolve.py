@@ -98,15 +98,13 @@ def pattern_fault(pattern: str) -> str | None:
     if len(pattern) > _PATTERN_LIMIT:
         return f"the pattern has {len(pattern)} characters; write at most {_PATTERN_LIMIT}"
     try:
-        compiled = re.compile(pattern)
+        re.compile(pattern)
     except re.error as error:
         return f"{pattern!r} is no regular expression: {error}"
     if _REPEAT_OF_REPEAT.search(pattern):
         return f"{pattern!r} repeats a repeat, which can take for ever on a hostile text; write one of the two"
     if re.search(r"\\[1-9]|\(\?P=", pattern):
         return f"{pattern!r} refers back to a group, which can take for ever on a hostile text; spell the parts out"
-    if compiled.fullmatch("") is None and re.fullmatch(r"\^?\(\?!\)\$?|\$.+|.+\^[^\]]*", pattern):
-        return f"{pattern!r} can match nothing"
     return None
 
 
@@ -148,7 +146,7 @@ class _Resolver:
 
     def everything(self) -> Shapes:
         contract = self.contract
-        types = {name: self.named(name, ("types", name)) for name in contract.types}
+        types = {name: self.named(name, ("types", name)) or _ANY for name in contract.types}
         facts = {name: self.shape(spec, ("facts", name)) for name, spec in contract.facts.items()}
         args: dict[str, dict[str, Shape]] = {}
         returns: dict[str, Shape | None] = {}
@@ -171,13 +169,13 @@ class _Resolver:
     def optional_by_default(shape: Shape, spec: TypeSpec) -> Shape:
         return replace(shape, optional=True) if "default" in spec.model_fields_set else shape
 
-    def named(self, name: str, path: Path) -> Shape:
+    def named(self, name: str, path: Path) -> Shape | None:
         if name in self.done:
             return self.done[name]
         if name in self.open:
             circle = " -> ".join([*self.open[self.open.index(name) :], name])
             self.wrong(path, f"the type {name} contains itself ({circle}); use `any` at one of these places")
-            return _ANY
+            return None
         self.open.append(name)
         shape = replace(self.shape(self.contract.types[name], ("types", name)), type_name=name)
         self.open.pop()
@@ -195,7 +193,7 @@ class _Resolver:
         if len(self.findings) > before:
             return base
         shape = self.content(spec, self.bounds(spec, self.meaning(spec, base, path), path), path)
-        self.bounds_meet(shape, path)
+        shape = self.bounds_meet(spec, shape, path)
         return self.values(spec, shape, path)
 
     def start(self, spec: TypeSpec, path: Path) -> Shape | None:
@@ -220,6 +218,8 @@ class _Resolver:
             shape = Shape(type=_JSON[written])
         elif written in self.contract.types:
             shape = self.named(written, (*path, "type"))
+            if shape is None:
+                return None
         elif written in self.contract.entities:
             shape = self.entity_shape(written)
         elif written == "null":
@@ -406,16 +406,24 @@ class _Resolver:
                 self.wrong((*path, name), f"{name} and {other} are both {known_as} in conditions; change `as:`")
             taken[known_as] = name
 
-    def bounds_meet(self, shape: Shape, path: Path) -> None:
-        pairs: tuple[tuple[Any, Any, str], ...] = (
-            (shape.min_length, shape.max_length, "minLength is above maxLength"),
-            (shape.min_items, shape.max_items, "minItems is above maxItems"),
-            (shape.minimum, shape.maximum, "the least value is above the greatest"),
-            (shape.exclusive_minimum, shape.exclusive_maximum, "exclusiveMinimum is above exclusiveMaximum"),
+    def bounds_meet(self, spec: TypeSpec, shape: Shape, path: Path) -> Shape:
+        """Bounds that no value can keep are reported where they are written, and taken off."""
+        pairs = (
+            ("min_length", "max_length", "minLength is above maxLength"),
+            ("min_items", "max_items", "minItems is above maxItems"),
+            ("minimum", "maximum", "the least value is above the greatest"),
+            ("exclusive_minimum", "exclusive_maximum", "exclusiveMinimum is above exclusiveMaximum"),
         )
         for low, high, text in pairs:
-            if low is not None and high is not None and low > high:
-                self.wrong(path, f"{text} ({low} > {high}), so that no value fits; exchange them")
+            least, most = getattr(shape, low), getattr(shape, high)
+            if least is None or most is None or least <= most:
+                continue
+            written = {low, high, "min", "max"} if low == "minimum" else {low, high}
+            if written & spec.model_fields_set:
+                self.wrong(path, f"{text} ({least} > {most}), so that no value fits; exchange them")
+            off: dict[str, Any] = {low: None, high: None}
+            shape = replace(shape, **off)
+        return shape
 
     def values(self, spec: TypeSpec, shape: Shape, path: Path) -> Shape:
         """`enum`, `const`, `default` and `examples`: each must be of the type."""

@@ -59,6 +59,7 @@ class _Problem:
     """As written."""
     kind: str
     text: str
+    """Empty where another problem says the same better."""
     leave_out: Path
     place: Place | None = None
 
@@ -75,7 +76,7 @@ def build(written: Written) -> Contract | None:
             problems = _problems(error, written)
         for problem in problems:
             known = problem.leave_out in written.holes or problem.path in written.holes
-            if not known and (problem.path, problem.text) not in reported:
+            if problem.text and not known and (problem.path, problem.text) not in reported:
                 reported.add((problem.path, problem.text))
                 finding = written.found(problem.path, problem.text, code=problem.kind, at=problem.place)
                 written.findings.append(finding)
@@ -97,9 +98,17 @@ def _problems(error: ValidationError, written: Written) -> list[_Problem]:
                 continue  # another reading of the same thing came further
             if any(p.path == problem.path and p.kind not in ("misfit",) for p in others):
                 continue
+        if problem.kind == "missing_key" and _misspelt(problem, found):
+            problem = replace(problem, text="")
         if all((p.path, p.text) != (problem.path, problem.text) for p in kept):
             kept.append(problem)
     return _joined(kept)
+
+
+def _misspelt(missing: _Problem, found: list[_Problem]) -> bool:
+    """Whether the key stands there under a name that is nearly its own, which is reported already."""
+    beside = [str(p.path[-1]) for p in found if p.kind == "unknown_key" and p.path[:-1] == missing.path[:-1]]
+    return any(nearest(word, [str(missing.path[-1])]) for word in beside)
 
 
 def _joined(problems: list[_Problem]) -> list[_Problem]:
@@ -180,14 +189,19 @@ def _unknown(loc: Path, path: Path, written: Written) -> _Problem:
 
 
 def _elsewhere(key: str, model: type[BaseModel] | None) -> str | None:
-    """Where a key that is right in another part belongs."""
-    homes = [
-        name
-        for name, field in Contract.model_fields.items()
-        for inner in [_model_of(field.annotation)]
-        if inner is not None and inner is not model and key in [f.alias or n for n, f in inner.model_fields.items()]
-    ]
-    return f"it belongs under {' or '.join(homes)}" if homes else None
+    """Where a key that is right in another part belongs: a part below this one, else one of the contract's."""
+    for part in (model, Contract):
+        if part is None:
+            continue
+        homes = [
+            field.alias or name
+            for name, field in part.model_fields.items()
+            for inner in [_model_of(field.annotation)]
+            if inner is not None and inner is not model and key in [f.alias or n for n, f in inner.model_fields.items()]
+        ]
+        if homes:
+            return f"it belongs under {' or '.join(homes)}"
+    return None
 
 
 def _raw(path: Path, value: Any, written: Written) -> str:
@@ -244,6 +258,8 @@ def _misfit(kind: str, value: Any, raw: str, loc: Path, place: Place | None) -> 
         cure = f"; write [{raw}]"
     elif kind in ("int_type", "float_type", "bool_type") and isinstance(value, str) and place and not place.plain:
         cure = "; write it without quotes"
+    elif wanted.startswith("a type") and loc and loc[-1] in _OTHER_SCHEMA:
+        cure = "; this part of JSON Schema cannot be judged before a call, write one type, or `any`"
     elif wanted.startswith("a type") and isinstance(value, tuple):
         cure = "; for one of several values write {type: string, enum: [...]}"
     elif value is None:
