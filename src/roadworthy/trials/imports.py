@@ -40,7 +40,7 @@ def _find(name: str, what: str, example: str) -> Any:
 
 
 def find_agent(name: str) -> Callable[..., Any]:
-    """The function behind `module:function`. Raises UsageError, also where it cannot be called as `agent(run, user)`."""
+    """The function behind `module:function`. Raises UsageError, also where it is not callable as `agent(run, user)`."""
     agent = _find(name, "the agent", "my_agents:support")
     check_agent(agent, name)
     return agent

@@ -1,9 +1,9 @@
-"""Reading scenarios as strictly as a contract is read: everything that is wrong at once, with its place and its cure."""
+"""Reading scenarios as strictly as a contract is read: all that is wrong at once, with its place and its cure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ from roadworthy.contract.written import Written, read
 from roadworthy.core.errors import Finding, ScenarioError
 from roadworthy.core.types import LEVELS
 from roadworthy.trials.faults import Fault
-from roadworthy.trials.scenario import Answer, AttackSpec, Expect, Scenario, UserScript
+from roadworthy.trials.scenario import Answer, AttackSpec, Expect, RowPattern, Scenario, UserScript
 from roadworthy.trials.world import MAIL, World
 
 DEFAULTS = "_defaults.yaml"
@@ -151,7 +151,7 @@ def _problems(error: ValidationError, document: _Document) -> list[Finding]:
         path = _as_written(e["loc"], document)
         if e["type"] == "missing":
             path = (*path, str(e["loc"][-1]))
-        text = _explained(e["type"], cast("dict[str, Any]", e), path)
+        text = _explained(e["type"], e["input"], e["loc"], e.get("ctx") or {}, e["msg"], path)
         if text not in seen.setdefault(path, []):
             seen[path].append(text)
     # One reading of a value that goes deeper tells more than another that stops at its door.
@@ -169,24 +169,23 @@ def _as_written(loc: Location, document: _Document) -> Location:
     return at
 
 
-def _explained(kind: str, error: Mapping[str, Any], path: Location) -> str:
-    value, context = error["input"], error.get("ctx") or {}
+def _explained(kind: str, value: Any, loc: Location, context: Mapping[str, Any], message: str, path: Location) -> str:
     if kind == "missing":
-        return f"`{error['loc'][-1]}` is missing; {_LOOKS_LIKE.get(str(error['loc'][-1]), 'add it')}"
+        return f"`{loc[-1]}` is missing; {_LOOKS_LIKE.get(str(loc[-1]), 'add it')}"
     if kind == "extra_forbidden":
         return f"there is no key {path[-1]!r} here; {did_you_mean(str(path[-1]), _keys(_model_at(path[:-1])))}"
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
         return f"{value!r} is none of the words that can stand here; {did_you_mean(str(value), words)}"
     if kind == "value_error":
-        return str(context.get("error", error["msg"]))
+        return str(context.get("error", message))
     if kind == "string_type":
         quoted = f'; quote it: "{value}"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
         return f"text stands here, not {_thing(value)}{quoted}"
     if kind == "string_pattern_mismatch":
         return f"{value!r} is no id; write letters, digits, points, hyphens and underscores"
     wanted = _WANTED.get(kind)
-    return f"{wanted} stands here, not {_thing(value)}" if wanted else str(error["msg"])
+    return f"{wanted} stands here, not {_thing(value)}" if wanted else message
 
 
 _WANTED = {
@@ -212,7 +211,7 @@ def _thing(value: Any) -> str:
         return "nothing"
     if isinstance(value, list | tuple):
         return "a list"
-    return "a mapping" if isinstance(value, Mapping) else repr(value)
+    return "a mapping" if isinstance(value, dict) else repr(cast("object", value))
 
 
 def _keys(model: type[BaseModel]) -> set[str]:
@@ -220,7 +219,7 @@ def _keys(model: type[BaseModel]) -> set[str]:
 
 
 def _model_at(path: Location) -> type[BaseModel]:
-    if not path:
+    if len(path) == 0:
         return Scenario
     parts: Mapping[str, type[BaseModel]] = {"user": UserScript, "faults": Fault, "attack": AttackSpec, "expect": Expect}
     if path[:2] == ("user", "answers") and len(path) > 2:
@@ -309,24 +308,33 @@ def _may_be_text(shape: Shape) -> bool:
 def against_world(scenario: Scenario, world: World) -> list[Finding]:
     """What a scenario names that its world lacks."""
     found: list[Finding] = []
-    tables = world.tables
-    sources: list[tuple[str, Mapping[str, Any]]] = [
-        ("rows", {t: r for t, r in scenario.rows.items()}),
-        ("required", scenario.expect.required),
-        ("allowed", scenario.expect.allowed),
-        ("forbidden", scenario.expect.forbidden),
-    ]
-    for part, by_table in sources:
-        at: Location = ("rows",) if part == "rows" else ("expect", part)
-        for table, rows in by_table.items():
-            if table not in tables or (part == "rows" and table == MAIL):
-                hint = did_you_mean(table, tables)
-                found.append(scenario.found((*at, table), f"the world {world.name!r} has no table {table!r}; {hint}"))
-                continue
-            for i, row in enumerate(() if rows == "any" else rows):
-                columns = row if part == "rows" else {**row.row, **row.was}
-                for column in columns:
-                    if column not in tables[table]:
-                        text = f"{table} has no column {column!r}; {did_you_mean(column, tables[table])}"
-                        found.append(scenario.found((*at, table, i, column), text))
+    expect = scenario.expect
+    for table, rows in scenario.rows.items():
+        found += _about_table(scenario, world, ("rows", table), table, rows)
+    for table, patterns in expect.required.items():
+        found += _about_table(scenario, world, ("expect", "required", table), table, _columns(patterns))
+    for part, changes in (("allowed", expect.allowed), ("forbidden", expect.forbidden)):
+        for table, patterns in changes.items():
+            columns = () if patterns == "any" else _columns(patterns)
+            found += _about_table(scenario, world, ("expect", part, table), table, columns)
     return found
+
+
+def _columns(patterns: Sequence[RowPattern]) -> list[list[str]]:
+    return [[*p.row, *p.was] for p in patterns]
+
+
+def _about_table(
+    scenario: Scenario, world: World, path: Location, table: str, rows: Iterable[Iterable[str]]
+) -> Iterator[Finding]:
+    known = world.tables.get(table)
+    if known is None or (path[0] == "rows" and table == MAIL):
+        hint = did_you_mean(table, world.tables)
+        yield scenario.found(path, f"the world {world.name!r} has no table {table!r}; {hint}")
+        return
+    for i, columns in enumerate(rows):
+        for column in columns:
+            if column not in known:
+                yield scenario.found(
+                    (*path, i, column), f"{table} has no column {column!r}; {did_you_mean(column, known)}"
+                )

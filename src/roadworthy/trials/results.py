@@ -256,7 +256,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultCell:
-    """One kind of fault in one tool."""
+    """One kind of fault in one tool, or the instruction planted in its results (kind `attack`)."""
 
     tool: str
     kind: str
@@ -277,8 +277,8 @@ class FaultCoverage:
 
     @property
     def exercised(self) -> int:
-        """Cells that at least one trial reached."""
-        return sum(1 for c in self.cells if c.reached)
+        """Cells of faults that at least one trial reached; planted instructions are no faults."""
+        return sum(1 for c in self.cells if c.reached and c.kind != "attack")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,8 +326,10 @@ class Manifest:
     """With their versions."""
     roadworthy: str
     """Version of this program."""
+    scenario_floor: str = "0.50"
+    """A scenario that surely passes less often than this blocks, however well the others do."""
     alpha: float = 0.05
-    """One minus the confidence of the intervals that are shown."""
+    """One minus the confidence of the intervals that are shown, and of the floor."""
     looks: int = 1
     """How often the verdict is looked at: once, after the last trial."""
 
@@ -372,6 +374,8 @@ class TestReport:
     """What the gate stopped, the most frequent first."""
     faults: FaultCoverage
     release: Release
+    notes: tuple[str, ...] = ()
+    """What a reader should know although it decides nothing, such as a declared fault that no trial reached."""
     interrupted: bool = False
     """Ctrl-C came before all trials were run; the report covers those that were."""
     enforced: bool = True
@@ -436,6 +440,7 @@ class TestReport:
             "ground": self.manifest.ground,
             "enforced": self.enforced,
             "interrupted": self.interrupted,
+            "notes": list(self.notes),
             "duration_s": round(self.duration_s, 3),
             "ledger": self.ledger,
         }
