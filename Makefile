@@ -7,9 +7,11 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # The oldest Python that serves, then newer ones; the shell decides, so that a broken shim is passed over.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+ifndef PYTHON
+PYTHON := $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
 	then echo $$p; break; fi; done)
+endif
 
 # One environment for Roadworthy itself, one that has the agent frameworks, too.
 CORE := .venv
