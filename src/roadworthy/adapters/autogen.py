@@ -1,0 +1,358 @@
+"""Agents in AutoGen (AgentChat 0.7): assistant agents, teams, and workbenches of one's own.
+
+    agent = guard(AssistantAgent("desk", model_client, tools=[...]), gate)
+    with gate.run(principal="support-bot", capability="billing_question") as run, run.bind():
+        run.heard(text)
+        result = await agent.run(task=text)
+        run.say(result.messages[-1].to_text())
+
+A call belongs to the bound run; the application hears and says for itself. Guard a team as a whole: it then carries
+the run of each `run` to its agents itself, whichever runtime they live in.
+
+An exception in a workbench leaves `AssistantAgent.run` waiting for ever (autogen 0.7.5, `_process_model_result` waits
+on a queue that its failed task never fills), so a call that is guarded here always ends in a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from autogen_agentchat.agents import AssistantAgent, MessageFilterAgent, SocietyOfMindAgent, UserProxyAgent
+from autogen_agentchat.base import Handoff
+from autogen_agentchat.teams import BaseGroupChat
+from autogen_core import CancellationToken
+from autogen_core.tools import (
+    BaseTool,
+    StaticStreamWorkbench,
+    StaticWorkbench,
+    StreamTool,
+    TextResultContent,
+    Tool,
+    ToolResult,
+    ToolSchema,
+    Workbench,
+)
+
+from roadworthy.adapters.calls import abring, logger, offered
+from roadworthy.core.errors import HarnessError, UsageError
+from roadworthy.core.types import Outcome
+from roadworthy.gate.gate import Gate
+from roadworthy.gate.run import Run, current_run
+
+__all__ = ["GuardedWorkbench", "guard"]
+
+A = TypeVar("A")
+Event = Callable[[Any], None]
+"""Where what a tool streams goes."""
+
+
+class _Scope:
+    """What guarded workbenches of one agent or team share."""
+
+    def __init__(self) -> None:
+        self.run: Run | None = None
+        """The run that a guarded team carries while it runs; its runtime's own context may be of another time."""
+        self.broken: HarnessError | None = None
+        """What the trial must learn when the agent has ended: no exception may leave a workbench."""
+
+    def find(self) -> Run | None:
+        return self.run or current_run()
+
+    def raise_broken(self) -> None:
+        if self.broken is not None:
+            broken, self.broken = self.broken, None
+            raise broken
+
+
+class _ToolFailed(Exception):
+    """The workbench says that the tool failed; its text goes to the model."""
+
+
+class GuardedWorkbench(Workbench):
+    """A workbench whose every call passes the gate. The model is offered `ask_user` and `escalate`, too."""
+
+    component_type = "workbench"
+
+    def __init__(self, inner: Workbench, gate: Gate, *, offer: bool = True) -> None:
+        self._inner = inner
+        self._gate = gate
+        self._scope = _Scope()
+        self._extras = offered(gate.contract) if offer else ()
+        self._listed: list[ToolSchema] | None = None
+
+    @property
+    def gate(self) -> Gate:
+        """The gate that stands before the tools."""
+        return self._gate
+
+    async def list_tools(self) -> list[ToolSchema]:
+        try:
+            listed = await self._inner.list_tools()
+        except Exception as error:
+            # Asked again during a call, where an exception would hang the agent: then the last list is good enough.
+            if self._listed is None:
+                raise
+            logger.error("a workbench could not list its tools", exc_info=error)
+            return self._listed
+        names = {tool["name"] for tool in listed}
+        extras = [
+            cast("ToolSchema", {"name": e.name, "description": e.description, "parameters": e.parameters})
+            for e in self._extras
+            if e.name not in names
+        ]
+        self._listed = [*listed, *extras]
+        return self._listed
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+        call_id: str | None = None,
+    ) -> ToolResult:
+        return await self._result(name, arguments, cancellation_token, call_id, None)
+
+    async def _result(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        token: CancellationToken | None,
+        call_id: str | None,
+        event: Event | None,
+    ) -> ToolResult:
+        """The end of a call, whatever happens. Only a cancelled task and the end of the process raise."""
+
+        async def run_tool(**args: Any) -> Any:
+            return await self._run_tool(name, args, token or CancellationToken(), call_id, event)
+
+        run = self._scope.find()
+        given: Mapping[str, Any] = {} if arguments is None else arguments
+        try:
+            outcome = await abring(self._gate, run, name, given, run_tool, call_id=call_id)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            outcome = _interrupted(name)  # by its cancellation token, while the agent itself goes on
+        except HarnessError as error:
+            self._scope.broken = error
+            outcome = Outcome(status="failed", done="blocked", text="The trial is broken. End your turn.")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            logger.error("a call of %s was torn down", name, exc_info=error)
+            outcome = _interrupted(name)
+        return ToolResult(name=name, result=[TextResultContent(content=outcome.text)], is_error=not outcome.ok)
+
+    async def _run_tool(
+        self, name: str, args: Mapping[str, Any], token: CancellationToken, call_id: str | None, event: Event | None
+    ) -> Any:
+        tool = _tool_of(self._inner, name)
+        if tool is None:
+            result = await self._inner.call_tool(name, args, token, call_id)
+            text = result.to_text(replace_image="[image]")
+            if result.is_error:
+                raise _ToolFailed(text)
+            return text
+        # The tool itself, because a workbench would turn a mapping into Python's text for it, which is no JSON.
+        if event is not None and isinstance(tool, StreamTool):
+            raw = await _streamed(tool, args, token, call_id, event)
+        else:
+            future = asyncio.ensure_future(tool.run_json(args, token, call_id=call_id))
+            token.link_future(future)
+            raw = await future
+        plain = cast("Any", BaseTool).return_value_as_string
+        own = cast("Any", type(tool)).return_value_as_string
+        return raw if own is plain else tool.return_value_as_string(raw)
+
+    async def start(self) -> None:
+        await self._inner.start()
+
+    async def stop(self) -> None:
+        await self._inner.stop()
+
+    async def reset(self) -> None:
+        await self._inner.reset()
+
+    async def save_state(self) -> Mapping[str, Any]:
+        return await self._inner.save_state()
+
+    async def load_state(self, state: Mapping[str, Any]) -> None:
+        await self._inner.load_state(state)
+
+    def _to_config(self) -> Any:
+        raise UsageError("a guarded workbench cannot be dumped: what is loaded again would have no gate; guard it anew")
+
+
+class GuardedStreamWorkbench(GuardedWorkbench, StaticStreamWorkbench):
+    """The same for tools that stream. AgentChat streams from `StaticStreamWorkbench` alone, so it has to be one."""
+
+    def __init__(self, inner: StaticStreamWorkbench, gate: Gate, *, offer: bool = True) -> None:
+        GuardedWorkbench.__init__(self, inner, gate, offer=offer)
+        # What the base would look into, were one of its methods left as it is: it finds no tool there.
+        self._tools: list[BaseTool[Any, Any]] = []
+        self._tool_overrides = {}
+        self._override_name_to_original = {}
+
+    async def call_tool_stream(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+        call_id: str | None = None,
+    ) -> AsyncGenerator[Any | ToolResult, None]:
+        events: asyncio.Queue[Any] = asyncio.Queue()
+        task = asyncio.create_task(self._result(name, arguments, cancellation_token, call_id, events.put_nowait))
+        task.add_done_callback(lambda _: events.put_nowait(None))
+        while (event := await events.get()) is not None:
+            yield event
+        yield await task
+
+
+def _interrupted(name: str) -> Outcome:
+    text = f"{name} was interrupted. It may or may not have been done: do not call it again; escalate to a person."
+    return Outcome(status="in_doubt", done="executed", text=text)
+
+
+def _tool_of(inner: Workbench, name: str) -> Tool | None:
+    """The tool behind a name, where a workbench keeps its tools in a list."""
+    if not isinstance(inner, StaticWorkbench):
+        return None
+    parts = cast("Any", inner)  # private, and there is no public way to a result that is not yet text
+    original: str = parts._override_name_to_original.get(name, name)
+    return next((tool for tool in cast("list[Tool]", parts._tools) if tool.name == original), None)
+
+
+async def _streamed(
+    tool: StreamTool, args: Mapping[str, Any], token: CancellationToken, call_id: str | None, event: Event
+) -> Any:
+    """Run a tool that streams: everything but the last goes out as events, the last is the result."""
+    last: Any = None
+    async for item in tool.run_json_stream(args, token, call_id=call_id):
+        if last is not None:
+            event(last)
+        last = item
+    return last
+
+
+# -- guarding ---------------------------------------------------------------------------------------------------------
+
+
+def guard(agent: A, gate: Gate) -> A:
+    """Put all tools of an assistant agent, of every agent of a team, or of a workbench behind the gate.
+
+    An agent or team is changed and handed back; for a workbench a guarded one comes back, to be used instead. Agents
+    inside other agents, teams and tools are guarded, too. Raises UsageError for what no gate could stand before: agents
+    that run code, kinds of agents that are not known here, and hand-offs outside a guarded team.
+    """
+    if isinstance(agent, Workbench):
+        return cast("A", _workbench(agent, gate, _Scope(), offer=True))
+    _Guarding(gate).guard(agent)
+    return agent
+
+
+def _workbench(inner: Workbench, gate: Gate, scope: _Scope, *, offer: bool) -> GuardedWorkbench:
+    if isinstance(inner, GuardedWorkbench):
+        _same_contract(inner.gate, gate)
+        guarded = inner
+    elif isinstance(inner, StaticStreamWorkbench):
+        guarded = GuardedStreamWorkbench(inner, gate, offer=offer)
+    else:
+        guarded = GuardedWorkbench(inner, gate, offer=offer)
+    cast("Any", guarded)._scope = scope
+    return guarded
+
+
+def _same_contract(known: Gate, gate: Gate) -> None:
+    if known.contract.digest != gate.contract.digest:
+        raise UsageError("this agent is guarded by a gate of another contract already; build it again for this one")
+
+
+class _Guarding:
+    """One call of `guard`: walks from a team or agent to everything inside it."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.scope = _Scope()
+
+    def guard(self, agent: Any, *, team: BaseGroupChat | None = None) -> None:
+        if isinstance(agent, BaseGroupChat):
+            self._team(agent, outermost=team is None)
+        elif isinstance(agent, AssistantAgent):
+            self._assistant(agent, in_team=team is not None)
+        elif isinstance(agent, MessageFilterAgent):
+            self.guard(cast("Any", agent)._wrapped_agent, team=team)
+        elif isinstance(agent, SocietyOfMindAgent):
+            self.guard(cast("Any", agent)._team, team=team)
+        elif not isinstance(agent, UserProxyAgent):
+            raise UsageError(
+                f"guard() cannot see what a {type(cast('object', agent)).__name__} does; it takes assistant agents, "
+                "teams of them, and workbenches"
+            )
+
+    def _team(self, team: BaseGroupChat, *, outermost: bool) -> None:
+        for participant in cast("Sequence[Any]", cast("Any", team)._participants):
+            self.guard(participant, team=team)
+        if outermost:
+            _change_class(team, self.gate, {"run_stream": _team_stream(type(team), self.scope)})
+
+    def _assistant(self, agent: AssistantAgent, *, in_team: bool) -> None:
+        parts = cast("Any", agent)  # an agent's workbenches, hand-offs and model are arguments, and private afterwards
+        for handoff in parts._handoffs.values():
+            if type(handoff) is not Handoff:
+                raise UsageError(f"the hand-off {handoff.name!r} of {agent.name} runs code of its own past the gate")
+            if not in_team:
+                raise UsageError(
+                    f"{agent.name} may hand off to {handoff.target}, and hand-offs pass no workbench: "
+                    "guard the team in which it hands off, or offer it `escalate` instead"
+                )
+        offer = bool(parts._model_client.model_info["function_calling"])
+        guarded: list[GuardedWorkbench] = []
+        for inner in cast("Sequence[Workbench]", parts._workbench):
+            self._inside_tools(inner)
+            guarded.append(_workbench(inner, self.gate, self.scope, offer=offer and not guarded))
+        parts._workbench = guarded
+        if not in_team:
+            _change_class(agent, self.gate, {"on_messages_stream": _agent_stream(type(agent), self.scope)})
+
+    def _inside_tools(self, workbench: Workbench) -> None:
+        if isinstance(workbench, StaticWorkbench) and not isinstance(workbench, GuardedWorkbench):
+            for tool in cast("list[Any]", cast("Any", workbench)._tools):
+                inner = getattr(tool, "_task_runner", None)
+                if inner is not None:
+                    _Guarding(self.gate).guard(inner)
+
+
+def _change_class(thing: object, gate: Gate, methods: Mapping[str, Any]) -> None:
+    """Give an object a subclass of its own class, so that it stays what it was and no unguarded twin is left."""
+    kind = type(thing)
+    known = getattr(kind, "roadworthy_gate", None)
+    if known is not None:
+        _same_contract(known, gate)
+        return
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    thing.__class__ = type(kind.__name__, (kind,), {**methods, **names, "roadworthy_gate": gate})
+
+
+def _team_stream(kind: type[Any], scope: _Scope) -> Any:
+    async def run_stream(self: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        scope.run = current_run()
+        try:
+            async for item in kind.run_stream(self, **kwargs):
+                scope.raise_broken()
+                yield item
+        finally:
+            scope.run = None
+
+    return run_stream
+
+
+def _agent_stream(kind: type[Any], scope: _Scope) -> Any:
+    async def on_messages_stream(self: Any, messages: Any, cancellation_token: Any) -> AsyncGenerator[Any, None]:
+        async for item in kind.on_messages_stream(self, messages, cancellation_token):
+            scope.raise_broken()
+            yield item
+
+    return on_messages_stream

@@ -1,0 +1,176 @@
+"""What every adapter does with one tool call of a model: find its run, bring it to the gate, and never let it slip by.
+
+An adapter translates its framework's call into `bring`, and the `Outcome` that comes back into its framework's result.
+Whatever goes wrong on the way becomes an `Outcome` that says so; a tool runs only when the gate has carried it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from roadworthy.contract.model import Contract
+from roadworthy.core.errors import HarnessError
+from roadworthy.core.types import Outcome
+from roadworthy.gate.carry import is_async
+from roadworthy.gate.gate import Gate
+from roadworthy.gate.run import Run
+
+logger = logging.getLogger("roadworthy.adapters")
+
+NO_RUN = (
+    "Nothing was done: this call belongs to no run. Tell the user that it does not work right now. "
+    "(For the application: open a run around the agent, `with gate.run(...) as run, run.bind():`.)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """A tool that adapters offer to every agent, beside those of the contract."""
+
+    name: str
+    description: str
+    argument: str
+    """Its only argument, a text."""
+    meaning: str
+    """What the argument is, for the model."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments as JSON Schema."""
+        return {
+            "type": "object",
+            "properties": {self.argument: {"type": "string", "description": self.meaning}},
+            "required": [self.argument],
+            "additionalProperties": False,
+        }
+
+
+ASK_USER = Offered(
+    name="ask_user",
+    description="Ask the user a question, when something is missing or unclear. The answer comes back as the result.",
+    argument="question",
+    meaning="The question, in the user's language.",
+)
+ESCALATE = Offered(
+    name="escalate",
+    description="Hand the conversation over to a person, when you cannot or may not settle it yourself.",
+    argument="reason",
+    meaning="Why a person is needed, in one sentence.",
+)
+
+
+def offered(contract: Contract) -> tuple[Offered, ...]:
+    """The tools to offer beside the contract's own; a contract that uses one of these names itself keeps it."""
+    return tuple(tool for tool in (ASK_USER, ESCALATE) if tool.name not in contract.tool_names)
+
+
+def bring(
+    gate: Gate, run: Run | None, tool: str, args: object, fn: Callable[..., Any] | None, *, call_id: str | None = None
+) -> Outcome:
+    """Bring a call to the gate. `fn(**args)` is the framework's own way to run the tool.
+
+    `gate` is the one that the agent is guarded by; a run of another gate is good enough when its contract is the same.
+    Raises HarnessError alone, in test worlds.
+    """
+    refused = _refused(gate, run, args)
+    if refused is not None:
+        return refused
+    run, given = cast("Run", run), cast("Mapping[str, Any]", args)
+    started = _Started(fn)
+    try:
+        extra = _offered_call(gate, tool, given)
+        if extra is not None:
+            text = str(given[extra.argument])
+            return run.ask_user(text) if extra is ASK_USER else run.escalate(text)
+        return run.call(tool, given, started.function, call_id=call_id)
+    except HarnessError:
+        raise
+    except Exception as error:  # the gate or its ledger broke: nobody may take that for a yes
+        return _broken(tool, started, error)
+
+
+async def abring(
+    gate: Gate, run: Run | None, tool: str, args: object, fn: Callable[..., Any] | None, *, call_id: str | None = None
+) -> Outcome:
+    """`bring` for async code; `fn` may be async or not."""
+    refused = _refused(gate, run, args)
+    if refused is not None:
+        return refused
+    run, given = cast("Run", run), cast("Mapping[str, Any]", args)
+    started = _Started(fn)
+    try:
+        extra = _offered_call(gate, tool, given)
+        if extra is not None:
+            text = str(given[extra.argument])
+            return await (run.aask_user(text) if extra is ASK_USER else run.aescalate(text))
+        return await run.acall(tool, given, started.function, call_id=call_id)
+    except HarnessError:
+        raise
+    except Exception as error:  # as in `bring`
+        return _broken(tool, started, error)
+
+
+class _Started:
+    """Knows whether a tool was called at all, for when the gate breaks."""
+
+    def __init__(self, fn: Callable[..., Any] | None) -> None:
+        self.yes = False
+        self.function: Callable[..., Any] | None = None
+        if fn is None:
+            return
+        if is_async(fn):
+            awaited = cast("Callable[..., Awaitable[Any]]", fn)
+
+            async def acalled(**args: Any) -> Any:
+                self.yes = True
+                return await awaited(**args)
+
+            self.function = acalled
+        else:
+            blocking = fn
+
+            def called(**args: Any) -> Any:
+                self.yes = True
+                return blocking(**args)
+
+            self.function = called
+
+
+def _refused(gate: Gate, run: Run | None, args: object) -> Outcome | None:
+    if run is None:
+        logger.warning(
+            "a guarded tool was called outside any run; open one with `with gate.run(...) as run, run.bind():`"
+        )
+        return Outcome(status="denied", done="blocked", text=NO_RUN)
+    if run.gate.contract.digest != gate.contract.digest:
+        logger.warning("run %s is of another contract than the one that this agent is guarded by", run.id)
+        text = (
+            "Nothing was done: this run is under another contract than this agent. Tell the user that it does not work."
+        )
+        return Outcome(status="denied", done="blocked", text=text)
+    if not isinstance(args, Mapping):
+        return Outcome(status="denied", done="blocked", text="The arguments must be a JSON object with named values.")
+    return None
+
+
+def _offered_call(gate: Gate, tool: str, args: Mapping[str, Any]) -> Offered | None:
+    for extra in (ASK_USER, ESCALATE):
+        if tool == extra.name and tool not in gate.contract.tool_names and args.get(extra.argument):
+            return extra
+    return None
+
+
+def _broken(tool: str, started: _Started, error: Exception) -> Outcome:
+    logger.error("the gate failed at a call of %s", tool, exc_info=error)
+    kind = type(error).__name__
+    if started.yes:
+        text = (
+            f"{tool} was called, but the gate failed before its outcome was recorded ({kind}). "
+            "Do not call it again; escalate to a person."
+        )
+        return Outcome(status="in_doubt", done="executed", text=text)
+    text = f"Nothing was done: the gate failed ({kind}). Tell the user that it does not work right now."
+    return Outcome(status="denied", done="blocked", text=text)

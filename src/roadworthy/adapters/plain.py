@@ -1,0 +1,137 @@
+"""Agents in plain Python: functions behind the gate, and what a loop over an OpenAI-style chat API needs.
+
+run.heard(text)
+tools = tool_schemas(contract, "billing_question")
+while calls := (message := chat(messages, tools)).get("tool_calls"):
+    messages += [message, *(dispatch(run, call, functions) for call in calls)]
+run.say(message["content"])
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast, overload
+
+from roadworthy.adapters.calls import abring, bring
+from roadworthy.adapters.schemas import tool_schemas
+from roadworthy.core.types import Outcome
+from roadworthy.gate.carry import is_async
+from roadworthy.gate.gate import Gate
+from roadworthy.gate.run import Run, current_run
+
+__all__ = ["adispatch", "dispatch", "gated", "guard", "result_of", "tool_schemas"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def result_of(outcome: Outcome) -> Any:
+    """What a gated function returns: the tool's result where there is one, else the text that tells the model why."""
+    return outcome.value if outcome.ok and outcome.value is not None else outcome.text
+
+
+def gated(gate: Gate, name: str | None = None, *, run: Callable[[], Run | None] = current_run) -> Callable[[F], F]:
+    """Put a function behind the gate, blocking or async. It keeps its signature.
+
+    `name`: the contract's or the model's name of the tool; the function's own unless told. `run` finds the run of a
+    call: the bound one, unless told. A refused call returns the text that tells the model why; whoever must tell
+    results from refusals uses `run.call`, which returns the whole `Outcome`.
+    """
+
+    def wrap(function: F) -> F:
+        tool = name or function.__name__
+        signature = inspect.signature(function)
+
+        def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+            # A call that does not fit the signature goes to the gate all the same, which says what is wrong with it.
+            try:
+                bound = signature.bind_partial(*args, **kwargs).arguments
+            except TypeError:
+                return kwargs
+            given: dict[str, Any] = {}
+            for key, value in bound.items():
+                if signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD:
+                    given.update(value)
+                else:
+                    given[key] = value
+            return given
+
+        if is_async(function):
+
+            @functools.wraps(function)
+            async def acalled(*args: Any, **kwargs: Any) -> Any:
+                return result_of(await abring(gate, run(), tool, named(args, kwargs), function))
+
+            return cast("F", acalled)
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return result_of(bring(gate, run(), tool, named(args, kwargs), function))
+
+        return cast("F", called)
+
+    return wrap
+
+
+@overload
+def guard(functions: Mapping[str, Callable[..., Any]], gate: Gate) -> dict[str, Callable[..., Any]]: ...
+@overload
+def guard(functions: Iterable[Callable[..., Any]], gate: Gate) -> list[Callable[..., Any]]: ...
+def guard(
+    functions: Mapping[str, Callable[..., Any]] | Iterable[Callable[..., Any]], gate: Gate
+) -> dict[str, Callable[..., Any]] | list[Callable[..., Any]]:
+    """Put functions behind the gate: a mapping by the tools' names, or a list of functions that bear them."""
+    if isinstance(functions, Mapping):
+        named = cast("Mapping[str, Callable[..., Any]]", functions)
+        return {name: gated(gate, name)(function) for name, function in named.items()}
+    return [gated(gate)(function) for function in functions]
+
+
+def dispatch(run: Run, tool_call: Any, functions: Mapping[str, Callable[..., Any]] | None = None) -> dict[str, Any]:
+    """Answer one tool call of an OpenAI-style assistant message with the tool message that goes back to the model.
+
+    `tool_call` is a mapping or an object of the OpenAI library. `functions` are the tools, by the contract's or the
+    model's names; in a test world the stand-ins are called and they are not needed.
+    """
+    call_id, name, args = _parts(tool_call)
+    function = _function(run, name, functions)
+    return _message(call_id, name, bring(run.gate, run, name, args, function, call_id=call_id))
+
+
+async def adispatch(
+    run: Run, tool_call: Any, functions: Mapping[str, Callable[..., Any]] | None = None
+) -> dict[str, Any]:
+    """`dispatch` for async code; functions may be async or not."""
+    call_id, name, args = _parts(tool_call)
+    function = _function(run, name, functions)
+    return _message(call_id, name, await abring(run.gate, run, name, args, function, call_id=call_id))
+
+
+def _parts(tool_call: Any) -> tuple[str, str, object]:
+    """Id, name and arguments of a call. Arguments that are no JSON come back as text, which the gate refuses."""
+    if isinstance(tool_call, Mapping):
+        call = cast("Mapping[str, Any]", tool_call)
+        call_id, name, arguments = call["id"], call["function"]["name"], call["function"]["arguments"]
+    else:
+        call_id, name, arguments = tool_call.id, tool_call.function.name, tool_call.function.arguments
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments or "{}")
+        except ValueError:
+            return call_id, name, arguments
+    return call_id, name, arguments
+
+
+def _function(run: Run, name: str, functions: Mapping[str, Callable[..., Any]] | None) -> Callable[..., Any] | None:
+    if not functions:
+        return None
+    names = run.gate.contract.tool_names
+    if name in functions or name not in names:
+        return functions.get(name)
+    return next((f for known, f in functions.items() if names.get(known) == names[name]), None)
+
+
+def _message(call_id: str, name: str, outcome: Outcome) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "name": name, "content": outcome.text}
