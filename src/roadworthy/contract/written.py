@@ -17,6 +17,7 @@ from ruamel.yaml.reader import ReaderError
 
 from roadworthy.core.errors import Finding
 
+Severity = Literal["error", "warning", "note"]
 Path = tuple[str | int, ...]
 
 _DEPTH = 40
@@ -64,7 +65,9 @@ class Written:
     kept: dict[Path, list[int]] = field(default_factory=dict[Path, list[int]])
     """For each list with a hole: which items are left, as they are counted in the text."""
 
-    def found(self, path: Path, text: str, *, code: str, at: Place | None = None, severity: str = "error") -> Finding:
+    def found(
+        self, path: Path, text: str, *, code: str, at: Place | None = None, severity: Severity = "error"
+    ) -> Finding:
         """A finding at a path of the contract; its place is that of the nearest thing around it."""
         written, place = self.locate(path)
         place = at or place

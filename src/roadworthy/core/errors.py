@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class RoadworthyError(Exception):
@@ -48,8 +48,8 @@ class Finding:
     """Counted from 1."""
     code: str = "contract"
     """A stable word for programs."""
-    severity: str = "error"
-    """`error` or `warning`."""
+    severity: Literal["error", "warning", "note"] = "error"
+    """`error`: it cannot be used; `warning`: somebody should act; `note`: worth knowing."""
 
     def __str__(self) -> str:
         place = self.file or ""
