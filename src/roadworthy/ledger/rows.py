@@ -1,0 +1,160 @@
+"""Entries as they are stored: plain tuples whose body is already canonical bytes.
+
+The bytes are made once, when an entry is appended, and are never made again: what is hashed, shipped between processes
+and read back is what was written then, whatever the caller does to its values afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias, cast, get_args, overload
+
+import orjson
+
+from roadworthy.core.canonical import dumps, loads
+from roadworthy.core.errors import LedgerError
+from roadworthy.core.types import Draft, Entry, Kind, Realm
+
+Row: TypeAlias = tuple[int, str, str | None, str, str | None, bytes]
+"""at (microseconds since 1970, UTC), world, run, kind, cause, body."""
+
+Place: TypeAlias = tuple[int, int]
+"""seq, run_seq."""
+
+MAX_BODY = 4 * 2**20
+"""Bytes that the body of one entry may have."""
+
+CONTROLS: tuple[Kind, ...] = ("level", "stop")
+"""Kinds that change what running gates may do."""
+
+_KINDS = frozenset(get_args(Kind))
+_WORLDS = frozenset(get_args(Realm))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One run at a glance."""
+
+    run: str
+    world: Realm
+    """Of its first entry; a run may change from production to shadow and back."""
+    first: datetime
+    last: datetime
+    entries: int
+    agent: str | None
+    principal: str | None
+    subject: str | None
+    """The last that is known."""
+    status: str
+    """`open`, `held`, `escalated`, `stopped` or `closed`."""
+    counts: Mapping[str, int]
+    """Entries by kind."""
+
+
+def row_of(draft: Draft) -> Row:
+    """A draft as it will be stored. Raises LedgerError for what no ledger can keep."""
+    kind, world = draft.kind, draft.world
+    if kind not in _KINDS or world not in _WORLDS:
+        raise LedgerError(
+            f"an entry of kind {kind!r} in world {world!r} cannot be written: "
+            f"kinds are {', '.join(sorted(_KINDS))}; worlds are {', '.join(sorted(_WORLDS))}"
+        )
+    try:
+        body = dumps(draft.body)
+        at = (draft.at - _EPOCH) // _MICROSECOND
+    except (TypeError, ValueError, RecursionError) as cause:
+        raise LedgerError(
+            f"an entry of kind {kind!r} cannot be written: {cause or type(cause).__name__}; bodies hold text, numbers, "
+            "lists and mappings, and times are aware"
+        ) from cause
+    if len(body) > MAX_BODY:
+        raise LedgerError(
+            f"an entry of kind {kind!r} has {len(body):,} bytes, and {MAX_BODY:,} is the most: keep the large part "
+            "somewhere else and write down where"
+        )
+    return at, world, draft.run, kind, draft.cause, body
+
+
+def draft_of(row: Row) -> Draft:
+    """The draft behind a row. Decimals and times of its body are the text that they were written as."""
+    at, world, run, kind, cause, body = row
+    return Draft(
+        kind=cast("Kind", kind),
+        world=cast("Realm", world),
+        run=run,
+        body=loads(body),
+        at=time_of(at),
+        cause=cause,
+    )
+
+
+def entry_of(row: Row, place: Place) -> Entry:
+    """The entry behind a row. Raises LedgerError where the stored bytes are not what was written."""
+    at, world, run, kind, cause, body = row
+    try:
+        known = loads(body)
+    except ValueError as broken:
+        raise LedgerError(
+            f"entry {place[0]} cannot be read, its bytes are damaged ({broken}): restore the ledger from a backup"
+        ) from broken
+    return Entry(
+        seq=place[0],
+        at=time_of(at),
+        world=cast("Realm", world),
+        run=run,
+        run_seq=place[1],
+        kind=cast("Kind", kind),
+        cause=cause,
+        body=known,
+    )
+
+
+def time_of(microseconds: int) -> datetime:
+    """A stored time. Raises LedgerError for one outside of the calendar."""
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError as cause:
+        raise LedgerError(f"{microseconds} is no time, so the ledger is damaged: restore it from a backup") from cause
+
+
+class Appended(Sequence[Entry]):
+    """The entries that an append made, in order. They are built when they are looked at, which few callers do."""
+
+    __slots__ = ("_places", "_rows")
+
+    def __init__(self, rows: Sequence[Row], places: Sequence[Place]) -> None:
+        self._rows = rows
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+        if isinstance(index, slice):
+            return Appended(self._rows[index], self._places[index])
+        return entry_of(self._rows[index], self._places[index])
+
+
+def pack(rows: Iterable[Row]) -> bytes:
+    """Rows as one string of bytes, to be sent to another process."""
+    return orjson.dumps([(*row[:5], row[5].decode()) for row in rows])
+
+
+def unpack(packed: bytes) -> list[Row]:
+    """The rows behind packed bytes, to the byte. Raises LedgerError for bytes that are no packed rows."""
+    try:
+        given = cast("list[list[Any]]", orjson.loads(packed))
+        rows: list[Row] = [(at, world, run, kind, cause, body.encode()) for at, world, run, kind, cause, body in given]
+        if all(type(row[0]) is int and row[1] in _WORLDS and row[3] in _KINDS for row in rows):
+            return rows
+    except (ValueError, TypeError, AttributeError) as cause:
+        raise LedgerError(f"these bytes are no batch of entries ({cause}): send what Batch.pack() gave") from cause
+    raise LedgerError("these bytes are no batch of entries: send what Batch.pack() gave")

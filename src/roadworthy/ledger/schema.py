@@ -1,0 +1,45 @@
+"""The tables of a ledger, the same for every engine."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+VERSION = 1
+"""Of the tables below. A ledger of a higher version is refused, one of a lower version is brought up to this one."""
+
+RARE_KINDS = (
+    "contract", "stop", "level", "signature", "trial", "manifest", "release", "incident", "drift", "erasure", "export",
+    "prune", "key", "gap",
+)  # fmt: skip
+"""Kinds that are few beside the entries of single actions, so that an index over them costs next to nothing."""
+
+metadata = MetaData()
+
+about = Table(
+    "ledger",
+    metadata,
+    Column("version", Integer, nullable=False),
+)
+"""One row, and the one table that every version of a ledger has in this form."""
+
+entries = Table(
+    "entries",
+    metadata,
+    # Gap-free from 1 and in commit order, so the writer gives it, under the lock: a serial would leave gaps.
+    Column("seq", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("world", Text, nullable=False),
+    Column("run", Text),
+    Column("run_seq", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("cause", Text),
+    Column("body", LargeBinary, nullable=False),
+)
+
+by_run = Index("entries_by_run", entries.c.run, entries.c.run_seq, unique=True)
+"""Entries of no run have a null there, and nulls are never equal."""
+
+IS_RARE = text("kind IN ({})".format(", ".join(f"'{kind}'" for kind in RARE_KINDS)))
+"""Stands word for word in the index and in the queries that use it: engines recognise a partial index by that."""
+
+by_kind = Index("entries_by_kind", entries.c.kind, entries.c.seq, sqlite_where=IS_RARE, postgresql_where=IS_RARE)

@@ -1,0 +1,113 @@
+"""One thread a process that writes: callers that come while it waits for the disk share the next sync."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from roadworthy.core.errors import LedgerError
+from roadworthy.core.types import Entry
+from roadworthy.ledger.engine import Busy, Store
+from roadworthy.ledger.rows import Appended, Row
+
+GROUP_ROWS = 2_000
+"""Rows after which a group is committed though more are waiting."""
+
+GROUP_BYTES = 16 * 2**20
+"""Bytes after which a group is committed though more are waiting."""
+
+_log = logging.getLogger("roadworthy.ledger")
+
+
+class Writer:
+    """Takes rows from any thread and writes them in the order in which they came.
+
+    After a failure that will not go away by itself it takes nothing more: what happened on the disk is not known well
+    enough to build on it, so the ledger must be opened again. The store is the writer's to close, when all is written.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: deque[tuple[Sequence[Row], Future[Sequence[Entry]]]] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._broken: str | None = None
+        self.thread = threading.Thread(target=self._work, name="roadworthy-ledger", daemon=True)
+        self.thread.start()
+
+    def submit(self, rows: Sequence[Row]) -> Future[Sequence[Entry]]:
+        """Hand over rows that belong together. The future is done when they are durable."""
+        done: Future[Sequence[Entry]] = Future()
+        with self._wake:
+            if self._broken is not None:
+                raise LedgerError(f"nothing is written to {self._store.name} since this happened: {self._broken}")
+            if self._closing:
+                raise LedgerError(f"{self._store.name} was closed: open it again to append to it")
+            self._waiting.append((rows, done))
+            self._wake.notify()
+        return done
+
+    def close(self) -> None:
+        """Write what was handed over, then end the thread. May be called twice, and by the thread itself."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if threading.current_thread() is not self.thread:
+            self.thread.join()
+
+    def _next_group(self) -> list[tuple[Sequence[Row], Future[Sequence[Entry]]]]:
+        with self._wake:
+            while not self._waiting and not self._closing:
+                self._wake.wait()
+            group: list[tuple[Sequence[Row], Future[Sequence[Entry]]]] = []
+            rows = size = 0
+            while self._waiting and rows < GROUP_ROWS and size < GROUP_BYTES:
+                wanted, done = self._waiting.popleft()
+                if done.set_running_or_notify_cancel():
+                    group.append((wanted, done))
+                    rows += len(wanted)
+                    size += sum(len(row[5]) for row in wanted)
+            return group
+
+    def _work(self) -> None:
+        try:
+            while True:
+                group = self._next_group()
+                if group:
+                    self._commit(group)
+                    continue
+                with self._wake:
+                    if self._closing and not self._waiting:
+                        return
+        finally:
+            self._store.close()
+
+    def _commit(self, group: Sequence[tuple[Sequence[Row], Future[Sequence[Entry]]]]) -> None:
+        rows = group[0][0] if len(group) == 1 else [row for wanted, _ in group for row in wanted]
+        try:
+            places = self._store.write(rows)
+        except BaseException as failure:  # whatever it was, nobody may wait for ever and nothing may be acknowledged
+            self._fail(group, failure)
+            return
+        start = 0
+        for wanted, done in group:
+            done.set_result(Appended(wanted, places[start : start + len(wanted)]))
+            start += len(wanted)
+
+    def _fail(self, group: Sequence[tuple[Sequence[Row], Future[Sequence[Entry]]]], failure: BaseException) -> None:
+        refused = [done for _, done in group]
+        known = failure if isinstance(failure, LedgerError) else LedgerError(f"{type(failure).__name__}: {failure}")
+        if not isinstance(failure, Busy):
+            _log.error("the ledger %s takes no more entries: %s", self._store.name, known.text)
+            with self._wake:
+                self._broken = known.text
+                refused += [done for _, done in self._waiting if done.set_running_or_notify_cancel()]
+                self._waiting.clear()
+        for done in refused:
+            # Each caller gets an error of its own: raising one object in several threads would mix their tracebacks.
+            own = type(known)(known.text)
+            own.__cause__ = failure
+            done.set_exception(own)
