@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import comb, sqrt
 
@@ -251,10 +252,10 @@ def report_of(trials: Sequence[TrialResult], *, enforced: bool = True) -> TestRe
                 conditions=conditions,
                 must_pass=must,
                 rate=rate,
-                pass_k={k: comb(rate.passed, k) / comb(rate.trials, k) for k in ks},
+                pass_k={k: comb(rate.passed, k) / comb(rate.trials, k) for k in ks if k <= rate.trials},
                 why=tuple(Counter(t.why[0] for t in mine if t.why).most_common()),
-                verdict="BLOCK" if not rate.passed or (must and lost) else "PASS",
-                reasons=() if rate.passed else (f"{name} passed 0 of {rate.trials} times",),
+                verdict="BLOCK" if (rate.trials and not rate.passed) or (must and lost) else "PASS",
+                reasons=() if rate.passed or not rate.trials else (f"{name} passed 0 of {rate.trials} times",),
             )
         )
     capabilities: list[CapabilityReport] = []
@@ -269,7 +270,7 @@ def report_of(trials: Sequence[TrialResult], *, enforced: bool = True) -> TestRe
                 rate=rate,
                 curated=rate_of(t for t in mine if "curated" in t.conditions),
                 messy=rate_of(t for t in mine if "messy" in t.conditions),
-                pass_k={k: sum(s.pass_k[k] for s in some) / len(some) for k in ks},
+                pass_k={k: sum(s.pass_k[k] for s in some) / len(some) for k in ks if all(k in s.pass_k for s in some)},
                 bar=bar,
                 confidence="0.95",
                 low=rate.low,
@@ -377,6 +378,30 @@ def report() -> TestReport:
 def clean() -> TestReport:
     """An agent that passed every trial."""
     return sample(clean=True)
+
+
+@pytest.fixture
+def broken() -> TestReport:
+    """Some of the trials broke."""
+    return sample(broken=True)
+
+
+@pytest.fixture
+def empty() -> TestReport:
+    """Ctrl-C came before the first trial was over."""
+    return replace(report_of([]), interrupted=True, release=Release(verdict="INCONCLUSIVE", reasons=()))
+
+
+@pytest.fixture(scope="session")
+def make_report() -> Callable[[], TestReport]:
+    """`sample`, for tests that make many."""
+    return sample
+
+
+@pytest.fixture(scope="session")
+def build_report() -> Callable[[list[TrialResult]], TestReport]:
+    """`report_of`, for trials of one's own."""
+    return report_of
 
 
 @pytest.fixture

@@ -65,6 +65,8 @@ class Mend:
     scenarios: tuple[str, ...]
     conditions: tuple[str, ...]
     """What is hard about those scenarios; empty for curated ones that ask for nothing special."""
+    about: str
+    """What the scenario is about, where it is only one."""
     now: float
     """Pass rate of the capability, in [0, 1]."""
     then: float
@@ -111,6 +113,8 @@ class StopLine:
     stop: Stop
     title: str
     """What it did to the call, in words."""
+    because: str
+    """The rule's own words, or what the built-in check of that name looks at."""
     scenario: str = ""
     """Where the case comes from; empty where no failed trial has one."""
     call: str = ""
@@ -280,6 +284,15 @@ _RULED: Mapping[Ruling, str] = {
     "allow": "allowed",
 }
 
+_CHECKS: Mapping[str, str] = {
+    "access": "The tool is not open here, or it was called with what belongs to somebody else.",
+    "values": "The arguments are not what the tool takes.",
+    "budgets": "The run has used up what the contract grants it.",
+    "level": "At this level a person decides about every write.",
+    "stop": "Somebody stopped the agent, or this capability of it.",
+}
+"""What the gate's own checks look at; rules say it in their own words."""
+
 
 def page_of(report: TestReport, *, first: int = _FIRST) -> Page:
     """All that a report says of these results; `first` failures of each scenario in full."""
@@ -424,9 +437,11 @@ def _mends(report: TestReport, lost: Sequence[TrialResult], anchors: Mapping[tup
         if trial.status == "failed":
             alike[_fingerprint(trial)].append(trial)
     rates = {c.capability: c.rate for c in report.capabilities}
+    abouts = {s.scenario: s.about for s in report.scenarios}
     found: list[Mend] = []
     for (capability, conditions, _), trials in alike.items():
         rate = rates[capability]
+        scenarios = tuple(s for s, _ in Counter(t.scenario for t in trials).most_common())
         first = {t.scenario: t for t in reversed(trials) if (t.scenario, t.index) in anchors}
         found.append(
             Mend(
@@ -434,7 +449,8 @@ def _mends(report: TestReport, lost: Sequence[TrialResult], anchors: Mapping[tup
                 why=trials[0].why or (_ENDINGS[trials[0].ending],),
                 lost=len(trials),
                 share=len(trials) / len(lost),
-                scenarios=tuple(s for s, _ in Counter(t.scenario for t in trials).most_common()),
+                scenarios=scenarios,
+                about=abouts[scenarios[0]] if len(scenarios) == 1 else "",
                 conditions=conditions,
                 now=rate.passed / rate.trials,
                 then=(rate.passed + len(trials)) / rate.trials,
@@ -533,6 +549,7 @@ def _mean_curve(scenarios: Iterable[ScenarioReport]) -> dict[int, float]:
 
 
 def _stop(report: TestReport, stop: Stop, anchors: Mapping[tuple[str, int], str]) -> StopLine:
+    because = stop.because or _CHECKS.get(stop.rule, "")
     title = _RULED[stop.ruling] if report.enforced else f"would have been {_WOULD[stop.ruling]}"
     for trial in report.failures:
         for turn in trial.transcript:
@@ -542,12 +559,13 @@ def _stop(report: TestReport, stop: Stop, anchors: Mapping[tuple[str, int], str]
                 return StopLine(
                     stop=stop,
                     title=title,
+                    because=because,
                     scenario=trial.scenario,
                     call=f"{turn.tool}({args})",
                     told=told,
                     anchor=anchors.get((trial.scenario, trial.index)),
                 )
-    return StopLine(stop=stop, title=title)
+    return StopLine(stop=stop, title=title, because=because)
 
 
 def _figures(report: TestReport) -> tuple[Figure, ...]:
