@@ -7,7 +7,9 @@ import signal
 import threading
 import time
 import types
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,9 +19,10 @@ from typing import Literal, cast, get_args
 
 from roadworthy.contract.model import Contract
 from roadworthy.core.errors import UsageError
-from roadworthy.core.types import Draft, Level
+from roadworthy.core.types import Draft, Entry, Level
 from roadworthy.gate.gate import Gate
-from roadworthy.ledger.store import Batch, Ledger
+from roadworthy.ledger.batch import Batch
+from roadworthy.ledger.store import Ledger
 from roadworthy.trials.imports import check_agent, find_agent, find_world, name_of
 from roadworthy.trials.load import against_contract, against_world, load_scenarios, refuse
 from roadworthy.trials.results import BarEntry, Manifest, ScenarioEntry, TestReport, TrialResult
@@ -30,8 +33,8 @@ from roadworthy.trials.trial import Agent, Bench, Ground, GroundMaker, Limits, i
 from roadworthy.trials.workers import Job, Setup, pool
 from roadworthy.trials.world import World
 
-FLUSH_S = 0.25
-"""Entries of finished trials are written at least this often; each trial's entries go in one transaction."""
+MOST_IN_FLIGHT = 256
+"""So many trials may wait for the disk before the next one does."""
 
 OnTrial = Callable[[TrialResult], None]
 """Told of every trial as soon as it is graded, with its transcript if it did not pass."""
@@ -204,8 +207,7 @@ class _Runner:
         # All scenarios once, then again: a run that is cut short has tried each of them about as often.
         self.jobs: list[Job] = [(which, index) for index in indexes for which in range(len(plan.scenarios))]
         self.manifest = self._manifest(len(indexes))
-        self.pending: list[Draft] = []
-        self.flushed = time.monotonic()
+        self.pending: deque[Future[Sequence[Entry]]] = deque()
         self.clock = lambda: datetime.now(UTC)
 
     def run(self, *, where: str | None, reproduce: str | None) -> TestReport:
@@ -213,12 +215,12 @@ class _Runner:
         test = self._seal(started)
         tally = Tally(self.manifest, self.plan.contract)
         with _Interrupts() as interrupts:
-            for result, drafts in self._results(test, interrupts):
-                self._keep(result, drafts)
+            for result, entries in self._results(test, interrupts):
+                self._keep(entries)
                 tally.add(result)
                 if self.on_trial is not None:
                     self.on_trial(result)
-            self._flush()
+            self._flush(0)
         judgement = tally.judgement()
         report = tally.report(
             judgement,
@@ -250,10 +252,10 @@ class _Runner:
         (entry,) = self.ledger.append([Draft(kind="manifest", world="test", run=None, body=body, at=started)])
         return f"test-{entry.seq}"
 
-    def _results(self, test: str, interrupts: _Interrupts) -> Iterable[tuple[TrialResult, Sequence[Draft]]]:
+    def _results(self, test: str, interrupts: _Interrupts) -> Iterable[tuple[TrialResult, Batch | bytes | None]]:
         return self._here(test, interrupts) if self.workers == 1 else self._elsewhere(test, interrupts)
 
-    def _here(self, test: str, interrupts: _Interrupts) -> Generator[tuple[TrialResult, Sequence[Draft]]]:
+    def _here(self, test: str, interrupts: _Interrupts) -> Generator[tuple[TrialResult, Batch]]:
         bench = Bench(
             contract=self.plan.contract,
             agent=self.plan.agent,
@@ -262,8 +264,10 @@ class _Runner:
             enforce=self.enforce,
             seed=self.seed,
             test=test,
+            manifest=self.manifest.digest,
             limits=self.limits,
             make_ground=self.ground,
+            new_batch=self.ledger.batch if self.ledger is not None else Batch,
         )
         try:
             for which, index in self.jobs:
@@ -279,7 +283,7 @@ class _Runner:
         finally:
             bench.close()
 
-    def _elsewhere(self, test: str, interrupts: _Interrupts) -> Generator[tuple[TrialResult, Sequence[Draft]]]:
+    def _elsewhere(self, test: str, interrupts: _Interrupts) -> Generator[tuple[TrialResult, bytes | None]]:
         setup = Setup(
             contract=self.plan.contract,
             agent=self.plan.agent_name,
@@ -289,6 +293,7 @@ class _Runner:
             enforce=self.enforce,
             seed=self.seed,
             test=test,
+            manifest=self.manifest.digest,
             limits=self.limits,
         )
         with pool(setup, min(self.workers, len(self.jobs))) as workers:
@@ -304,33 +309,17 @@ class _Runner:
                     return
                 yield done
 
-    def _keep(self, result: TrialResult, drafts: Sequence[Draft]) -> None:
-        if self.ledger is None:
+    def _keep(self, entries: Batch | bytes | None) -> None:
+        """Hand a trial's entries to the ledger's writer, one transaction a trial, and do not wait for the disk."""
+        if self.ledger is None or entries is None:
             return
-        at = drafts[-1].at if drafts else self.clock()
-        body = {
-            "manifest": self.manifest.digest,
-            "scenario": result.scenario,
-            "index": result.index,
-            "seed": result.seed,
-            "capability": result.capability,
-            "conditions": list(result.conditions),
-            "status": result.status,
-            "why": list(result.why),
-            "ending": result.ending,
-            "level": result.level,
-            "approver": result.approver,
-        }
-        self.pending += drafts
-        self.pending.append(Draft(kind="trial", world="test", run=result.run or None, body=body, at=at))
-        if time.monotonic() - self.flushed > FLUSH_S:
-            self._flush()
+        self.pending.append(entries.submit() if isinstance(entries, Batch) else self.ledger.submit(entries))
+        self._flush(MOST_IN_FLIGHT)
 
-    def _flush(self) -> None:
-        if self.ledger is not None and self.pending:
-            pending, self.pending = self.pending, []
-            self.ledger.append(pending)
-        self.flushed = time.monotonic()
+    def _flush(self, most: int) -> None:
+        """Wait until at most so many trials are not yet on disk. Raises LedgerError."""
+        while len(self.pending) > most:
+            self.pending.popleft().result()
 
     def _manifest(self, trials: int) -> Manifest:
         plan, law = self.plan, self.plan.contract

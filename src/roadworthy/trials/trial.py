@@ -9,21 +9,21 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from roadworthy.contract.conditions import conditions_of
 from roadworthy.contract.model import Contract
 from roadworthy.core.errors import HarnessError, RoadworthyError
-from roadworthy.core.types import Action, Draft, Entry, Level, Verdict
+from roadworthy.core.types import Action, Draft, Entry, Kind, Level, Realm, Verdict
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.policy import policy_of
 from roadworthy.gate.run import Run
 from roadworthy.gate.values import wire
-from roadworthy.ledger.store import Batch
+from roadworthy.ledger.batch import Batch
 from roadworthy.trials.attacks import PoisonedTools
 from roadworthy.trials.faults import FaultyTools
 from roadworthy.trials.names import fill
@@ -62,15 +62,45 @@ class TrialCut(BaseException):
     """Ends a trial that goes on and on. No Exception, so that an agent that catches everything does not catch it."""
 
 
-class _Notes(Batch):
-    """The entries of one trial, and no more of them than a trial may have."""
+class Notes:
+    """The entries of one trial, and no more of them than a trial may have: what its gate takes for a ledger."""
 
-    limit: int = Limits().entries
+    __slots__ = ("batch", "drafts", "limit")
 
-    def append(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
+    def __init__(self, batch: Batch, limit: int) -> None:
+        self.batch = batch
+        self.drafts: list[Draft] = []
+        """As the gate gave them, with values that are not yet bytes."""
+        self.limit = limit
+
+    def append(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+        """Add drafts. Raises TrialCut where there are too many of them."""
         if len(self.drafts) >= self.limit:
             raise TrialCut(f"it went on after {self.limit} entries: a loop, most likely")
-        return super().append(drafts)
+        made = self.batch.append(drafts)
+        self.drafts += drafts
+        return made
+
+    async def aappend(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+        """As `append`."""
+        return self.append(drafts)
+
+    def entries(
+        self,
+        *,
+        run: str | None = None,
+        kind: Kind | None = None,
+        world: Realm | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[Entry]:
+        """The trial's own entries."""
+        return self.batch.entries(run=run, kind=kind, world=world, after=after, limit=limit)
+
+    def controls(self, after: int = 0) -> Sequence[Entry]:
+        """None: nobody stops a trial from outside."""
+        del after
+        return ()
 
 
 class _StandIns(dict[str, Callable[..., Any]]):
@@ -102,10 +132,14 @@ class Bench:
     """Forced upon all trials; None: the scenario's own, else the ceiling."""
     enforce: bool = True
     seed: int = 0
-    test: str = "t"
+    test: str = "test"
     """Prefix of all runs' ids, so that several tests share a ledger."""
+    manifest: str = ""
+    """The digest of the manifest that the trials belong to."""
     limits: Limits = field(default_factory=Limits)
     make_ground: GroundMaker = in_memory
+    new_batch: Callable[[], Batch] = Batch
+    """Where a trial's entries are collected."""
 
     def __post_init__(self) -> None:
         self.timeouts_s = {name: t.timeout for name, t in self.contract.tools.items() if t.timeout is not None}
@@ -131,19 +165,42 @@ class Bench:
             self._principals[capability] = next((n for n, p in known if capability in p.capabilities), None)
         return self._principals[capability]
 
-    def run(self, scenario: Scenario, index: int) -> tuple[TrialResult, Sequence[Draft]]:
-        """One trial and its entries. Raises nothing but KeyboardInterrupt: whatever breaks makes the trial an ERROR."""
-        seed = seed_of(self.seed, scenario.scenario, index)
+    def run(self, scenario: Scenario, index: int) -> tuple[TrialResult, Batch]:
+        """One trial and its entries, the one about the trial itself included.
+
+        Raises nothing but KeyboardInterrupt: whatever breaks makes the trial an ERROR.
+        """
+        batch = self.new_batch()
+        result, at = self._run(scenario, index, batch)
+        body = {
+            "manifest": self.manifest,
+            "scenario": result.scenario,
+            "index": result.index,
+            "seed": result.seed,
+            "capability": result.capability,
+            "conditions": list(result.conditions),
+            "status": result.status,
+            "why": list(result.why),
+            "ending": result.ending,
+            "level": result.level,
+            "approver": result.approver,
+        }
+        run = result.run or f"{self.test}/{scenario.scenario}/{index}"
+        batch.append([Draft(kind="trial", world="test", run=run, body=body, at=at)])
+        return result, batch
+
+    def _run(self, scenario: Scenario, index: int, batch: Batch) -> tuple[TrialResult, datetime]:
         started = time.perf_counter()
+        seed = seed_of(self.seed, scenario.scenario, index)
         try:
             ground = self.make_ground(self.worlds[scenario.scenario], scenario, seed)
         except Exception as e:  # the world's author's code may raise anything
-            return self.broken(scenario, index, e), ()
+            return self.broken(scenario, index, e), datetime.now(UTC)
         try:
-            trial = _Trial(self, scenario, index, seed, ground)
-            return trial.run(started), trial.notes.drafts
+            trial = _Trial(self, scenario, index, seed, ground, Notes(batch, self.limits.entries))
+            return trial.run(started), ground.clock.now()
         except Exception as e:  # a scorer, a fault, a clock: the harness itself
-            return self.broken(scenario, index, e), ()
+            return self.broken(scenario, index, e), ground.clock.now()
         finally:
             ground.close()
 
@@ -209,15 +266,14 @@ def _alarm(seconds: float) -> Generator[None]:
 
 
 class _Trial:
-    def __init__(self, bench: Bench, scenario: Scenario, index: int, seed: int, ground: Ground) -> None:
+    def __init__(self, bench: Bench, scenario: Scenario, index: int, seed: int, ground: Ground, notes: Notes) -> None:
         self.bench = bench
         self.scenario = fill(scenario, ground.names)
         self.index = index
         self.seed = seed
         self.ground = ground
         self.level: Level = bench.level_of(scenario)
-        self.notes = _Notes()
-        self.notes.limit = bench.limits.entries
+        self.notes = notes
         self.faulty = FaultyTools(ground.tools, scenario.faults, clock=ground.clock, timeouts_s=bench.timeouts_s)
         self.poisoned = PoisonedTools(self.faulty.tools, self.scenario.attack)
         self.tools = _StandIns(self.poisoned.tools)

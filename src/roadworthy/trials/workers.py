@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -16,9 +15,9 @@ from typing import Any
 import orjson
 
 from roadworthy.contract.model import Contract
-from roadworthy.core import canonical
 from roadworthy.core.errors import HarnessError
-from roadworthy.core.types import Draft, Level
+from roadworthy.core.types import Level
+from roadworthy.ledger.batch import Batch
 from roadworthy.trials.imports import find_agent, find_world
 from roadworthy.trials.results import TrialResult, trial_from_json, trial_to_json
 from roadworthy.trials.scenario import Scenario
@@ -44,6 +43,7 @@ class Setup:
     enforce: bool
     seed: int
     test: str
+    manifest: str
     limits: Limits
 
     def to_json(self) -> bytes:
@@ -59,6 +59,7 @@ class Setup:
                 "enforce": self.enforce,
                 "seed": self.seed,
                 "test": self.test,
+                "manifest": self.manifest,
                 "limits": self.limits,
             }
         )
@@ -78,6 +79,7 @@ def _bench(raw: dict[str, Any]) -> tuple[Bench, list[Scenario]]:
         enforce=raw["enforce"],
         seed=raw["seed"],
         test=raw["test"],
+        manifest=raw["manifest"],
         limits=Limits(**raw["limits"]),
     )
     return bench, scenarios
@@ -97,31 +99,20 @@ def serve(connection: Connection, setup: bytes) -> None:
         except EOFError:
             break
         for which, index in jobs:
-            result, drafts = bench.run(scenarios[which], index)
-            try:
-                message = pack(result, drafts)
-            except Exception as e:  # what a tool returned may not be writable as JSON
-                message = pack(bench.broken(scenarios[which], index, e), ())
-            connection.send_bytes(message)
+            connection.send_bytes(pack(*bench.run(scenarios[which], index)))
     bench.close()
 
 
-def pack(result: TrialResult, drafts: Sequence[Draft]) -> bytes:
+def pack(result: TrialResult, entries: Batch) -> bytes:
     """A result and its entries as bytes."""
-    rows = [[d.kind, d.world, d.run, d.body, d.at, d.cause] for d in drafts]
     head = trial_to_json(result)
-    return len(head).to_bytes(4, "big") + head + canonical.dumps(rows)
+    return len(head).to_bytes(4, "big") + head + entries.pack()
 
 
-def unpack(message: bytes) -> tuple[TrialResult, list[Draft]]:
-    """The result and its entries behind such bytes."""
+def unpack(message: bytes) -> tuple[TrialResult, bytes]:
+    """The result behind such bytes, and the entries for `Ledger.submit`."""
     size = int.from_bytes(message[:4], "big")
-    rows = canonical.loads(message[4 + size :])
-    drafts = [
-        Draft(kind=kind, world=world, run=run, body=body, at=datetime.fromisoformat(at), cause=cause)
-        for kind, world, run, body, at, cause in rows
-    ]
-    return trial_from_json(message[4 : 4 + size]), drafts
+    return trial_from_json(message[4 : 4 + size]), message[4 + size :]
 
 
 class _Worker:
@@ -146,7 +137,7 @@ class Pool:
         self._bytes = setup.to_json()
         self._workers = [_Worker(self._bytes) for _ in range(workers)]
 
-    def run(self, jobs: Iterable[Job]) -> Generator[tuple[TrialResult, Sequence[Draft]]]:
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[TrialResult, bytes | None]]:
         """The trials of these jobs, in this order, whichever worker ran them. Raises HarnessError."""
         todo = deque(jobs)
         order = list(todo)
@@ -175,7 +166,7 @@ class Pool:
             while next_up < len(order) and order[next_up] in done:
                 found = done.pop(order[next_up])
                 next_up += 1
-                yield unpack(found) if isinstance(found, bytes) else (found, ())
+                yield unpack(found) if isinstance(found, bytes) else (found, None)
 
     def _replace(self, worker: _Worker) -> _Worker:
         worker.connection.close()
