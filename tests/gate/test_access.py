@@ -1,0 +1,113 @@
+"""Who may call what, and on whose behalf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from roadworthy import Contract, Gate, Ledger
+from roadworthy.core.errors import ContractError, UsageError
+
+from .conftest import Calls, Desk
+
+Open = Callable[..., Calls]
+
+
+def test_an_unknown_tool_is_denied_with_the_nearest_name(tested: Open) -> None:
+    outcome = tested()("refnd", amount="1")
+    assert (outcome.status, outcome.done) == ("denied", "blocked")
+    assert "Do you mean refund?" in outcome.text
+
+
+def test_a_tool_outside_the_open_capability_is_denied(tested: Open, desk: Desk) -> None:
+    calls = tested(capability="chat").ready
+    outcome = tested(capability="chat", id="r2")("refund", account_no="1234", invoice_no="7", amount="1")
+    assert outcome.status == "denied"
+    assert "not open in this run (open: chat)" in outcome.text
+    assert "refund" not in desk.names()
+    assert calls is not None
+
+
+def test_a_tool_that_nobody_may_call_is_denied(tested: Open) -> None:
+    assert tested().ready()("wipe").status == "denied"
+
+
+def test_before_the_subject_is_known_only_the_look_up_and_harmless_tools_are_open(tested: Open, desk: Desk) -> None:
+    calls = tested()
+    denied = calls("search_accounts", name="Ada")
+    assert denied.status == "denied"
+    assert "find_customer" in denied.text
+    assert calls("status_page").ok
+    assert calls.run.subject is None
+    assert calls("find_customer", email="ada@example.com").ok
+    assert calls.run.subject == "C-001"
+    assert calls("search_accounts", name="Ada").ok
+    assert desk.names() == ["status_page", "find_customer", "search_accounts"]
+
+
+def test_an_entity_argument_must_belong_to_the_subject(tested: Open, desk: Desk) -> None:
+    calls = tested().ready()
+    for stranger in ("9999", "5678"):
+        outcome = calls("get_invoice", account_no=stranger, invoice_no="7")
+        assert outcome.status == "denied"
+        assert stranger in outcome.text
+    assert desk.names().count("get_invoice") == 1
+
+
+def test_a_search_result_bridges_to_nobody(tested: Open) -> None:
+    calls = tested()
+    calls("find_customer", email="ada@example.com")
+    assert calls("search_accounts", name="Ada").ok
+    assert calls("get_invoice", account_no="1234", invoice_no="7").status == "denied"
+    assert calls("find_account", contact_id="C-001").ok
+    assert calls("get_invoice", account_no="1234", invoice_no="7").ok
+
+
+def test_the_look_up_of_a_second_subject_is_withheld(tested: Open, desk: Desk) -> None:
+    calls = tested().ready()
+    desk.answers["find_customer"] = {"contact_id": "C-002", "email": "bob@example.com"}
+    outcome = calls("find_customer", email="bob@example.com")
+    assert (outcome.status, outcome.done, outcome.value) == ("denied", "executed", None)
+    assert "C-002" not in outcome.text
+    assert "bob" not in outcome.text
+    assert calls.run.subject == "C-001"
+
+
+def test_a_given_subject_is_the_subject(contract: Contract, ledger: Ledger, desk: Desk) -> None:
+    run = Gate(contract, ledger).run(principal="bot", subject="C-001", capability="money_back")
+    assert run.call("find_account", {"contact_id": "C-001"}, desk["find_account"]).ok
+    assert run.call("find_account", {"contact_id": "C-002"}, desk["find_account"]).status == "denied"
+
+
+def test_a_capability_is_opened_by_the_application_only_for_those_who_may(contract: Contract, ledger: Ledger) -> None:
+    gate = Gate(contract, ledger)
+    with pytest.raises(UsageError, match="may not use the capability 'money_back'"):
+        gate.run(principal="reader", capability="money_back")
+    with pytest.raises(UsageError, match="no capability 'money'"):
+        gate.run(principal="bot", capability="money")
+    with pytest.raises(UsageError, match="say who runs the agent"):
+        gate.run(capability="chat")
+    with pytest.raises(UsageError, match="knows no principal 'eve'"):
+        gate.run(principal="eve")
+    run = gate.run(principal="bot")
+    run.open("chat")
+    assert run.capabilities == ("chat",)
+
+
+def test_a_contract_that_the_gate_cannot_keep_is_refused_with_its_place(contract: Contract, ledger: Ledger) -> None:
+    text = (
+        "roadworthy: 1\nagent: a\nversion: '1'\ngoal: g\nowner: {team: t, accountable: x}\n"
+        "tools:\n  ring:\n    effect: send\n    retries: 2\n"
+        "capabilities:\n  c: {means: m, tools: [ring]}\n"
+    )
+    read_only = text.replace("effect: send", "effect: read")
+    with pytest.raises(ContractError, match=r"here\.yaml:9:.*retries"):
+        Gate(Contract.loads(read_only, file="here.yaml"), ledger)
+
+
+def test_levels_and_approvers_are_for_test_worlds(contract: Contract, ledger: Ledger) -> None:
+    with pytest.raises(UsageError, match="test worlds"):
+        Gate(contract, ledger, level="autonomous")
+    with pytest.raises(UsageError, match="test worlds"):
+        Gate(contract, ledger, approver=lambda *_: True)
