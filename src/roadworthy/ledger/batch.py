@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Draft, Entry
@@ -21,14 +22,14 @@ class Batch:
     worker processes: `pack` gives its bytes for `Ledger.submit` in the process that writes.
     """
 
-    __slots__ = ("_lock", "_places", "_rows", "_runs", "_submit", "_submitted")
+    __slots__ = ("_controls", "_lock", "_rows", "_searched", "_submit", "_submitted")
 
     def __init__(self, submit: Submit | None = None) -> None:
         self._submit = submit
         self._submitted = False
         self._rows: list[Row] = []
-        self._places: list[Place] = []
-        self._runs: dict[str, int] = {}
+        self._controls: list[int] = []
+        self._searched = 0
         self._lock = threading.Lock()
 
     def append(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
@@ -37,17 +38,14 @@ class Batch:
         with self._lock:
             if self._submitted:
                 raise LedgerError("this batch was committed, and nothing can be added to it: begin another one")
-            places = self._places
-            first = len(places)
-            seen = self._runs
-            for row in rows:
-                run = row[2]
-                run_seq = 0
-                if run is not None:
-                    run_seq = seen[run] = seen.get(run, 0) + 1
-                places.append((len(places) + 1, run_seq))
+            first = len(self._rows)
             self._rows += rows
-            return Appended(rows, places[first:])
+        return Appended(rows, partial(self._place, first))
+
+    def _place(self, first: int, index: int) -> Place:
+        at = first + index
+        run = self._rows[at][2]
+        return at + 1, 0 if run is None else sum(row[2] == run for row in self._rows[: at + 1])
 
     async def aappend(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
         """As `append`."""
@@ -64,19 +62,26 @@ class Batch:
     ) -> Iterator[Entry]:
         """The batch's own entries, as they would be read from a ledger."""
         found = 0
-        for row, place in list(zip(self._rows[after:], self._places[after:], strict=False)):
-            if limit is not None and found >= limit:
-                return
-            if (run is None or row[2] == run) and (kind is None or row[3] == kind) and world in (None, row[1]):
+        seen: dict[str, int] = {}
+        for seq, row in enumerate(list(self._rows), start=1):
+            run_seq = 0
+            if row[2] is not None:
+                run_seq = seen[row[2]] = seen.get(row[2], 0) + 1
+            if seq <= after or (run is not None and row[2] != run):
+                continue
+            if kind in (None, row[3]) and world in (None, row[1]):
+                if found == limit:
+                    return
                 found += 1
-                yield entry_of(row, place)
+                yield entry_of(row, (seq, run_seq))
 
     def controls(self, after: int = 0) -> Sequence[Entry]:
         """Stops and level changes of this batch with seq > after."""
-        if len(self._rows) <= after:
-            return ()
-        rows = zip(self._rows[after:], self._places[after:], strict=False)
-        return tuple(entry_of(row, place) for row, place in rows if row[3] in CONTROLS)
+        with self._lock:
+            fresh = range(self._searched, len(self._rows))
+            self._controls += [at for at in fresh if self._rows[at][3] in CONTROLS]
+            self._searched = fresh.stop
+        return tuple(entry_of(self._rows[at], self._place(at, 0)) for at in self._controls if at >= after)
 
     @property
     def drafts(self) -> tuple[Draft, ...]:

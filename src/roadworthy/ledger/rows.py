@@ -6,7 +6,7 @@ and read back is what was written then, whatever the caller does to its values a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, cast, get_args, overload
@@ -28,6 +28,11 @@ MAX_BODY = 4 * 2**20
 
 CONTROLS: tuple[Kind, ...] = ("level", "stop")
 """Kinds that change what running gates may do."""
+
+OF_THE_WHOLE: frozenset[Kind] = frozenset(
+    ("contract", "level", "stop", "manifest", "release", "export", "prune", "key")
+)
+"""Kinds that belong to no run."""
 
 _KINDS = frozenset(get_args(Kind))
 _WORLDS = frozenset(get_args(Realm))
@@ -62,6 +67,10 @@ def row_of(draft: Draft) -> Row:
         raise LedgerError(
             f"an entry of kind {kind!r} in world {world!r} cannot be written: "
             f"kinds are {', '.join(sorted(_KINDS))}; worlds are {', '.join(sorted(_WORLDS))}"
+        )
+    if kind in OF_THE_WHOLE and draft.run is not None:
+        raise LedgerError(
+            f"an entry of kind {kind!r} belongs to no run, and this one names {draft.run!r}: leave it out"
         )
     try:
         body = dumps(draft.body)
@@ -124,11 +133,11 @@ def time_of(microseconds: int) -> datetime:
 class Appended(Sequence[Entry]):
     """The entries that an append made, in order. They are built when they are looked at, which few callers do."""
 
-    __slots__ = ("_places", "_rows")
+    __slots__ = ("_place", "_rows")
 
-    def __init__(self, rows: Sequence[Row], places: Sequence[Place]) -> None:
+    def __init__(self, rows: Sequence[Row], place: Callable[[int], Place]) -> None:
         self._rows = rows
-        self._places = places
+        self._place = place
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -136,11 +145,12 @@ class Appended(Sequence[Entry]):
     @overload
     def __getitem__(self, index: int) -> Entry: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
-        if isinstance(index, slice):
-            return Appended(self._rows[index], self._places[index])
-        return entry_of(self._rows[index], self._places[index])
+    def __getitem__(self, index: slice) -> tuple[Entry, ...]: ...
+    def __getitem__(self, index: int | slice) -> Entry | tuple[Entry, ...]:
+        at = range(len(self._rows))[index]
+        if isinstance(at, range):
+            return tuple(entry_of(self._rows[i], self._place(i)) for i in at)
+        return entry_of(self._rows[at], self._place(at))
 
 
 def pack(rows: Iterable[Row]) -> bytes:

@@ -25,8 +25,8 @@ from roadworthy.core.canonical import loads
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Realm
 from roadworthy.ledger.engine import Busy
-from roadworthy.ledger.rows import CONTROLS, Place, Row, RunSummary, time_of
-from roadworthy.ledger.schema import IS_RARE, RARE_KINDS, VERSION, about, by_kind, by_run, entries
+from roadworthy.ledger.rows import CONTROLS, OF_THE_WHOLE, Place, Row, RunSummary, time_of
+from roadworthy.ledger.schema import OF_NO_RUN, VERSION, about, by_kind, by_run, entries
 
 APPLICATION_ID: Final = 0x52574C47
 """"RWLG": how `file` and we tell a ledger from other SQLite files."""
@@ -59,14 +59,14 @@ def _insert() -> str:
 
 
 @cache
-def _read(*, run: bool, kind: bool, rare: bool, world: bool) -> str:
+def _read(*, run: bool, kind: bool, whole: bool, world: bool) -> str:
     found: Select[Any] = select(entries).where(entries.c.seq > bindparam("after"))
     if run:
         found = found.where(entries.c.run == bindparam("run"))
     if kind:
         found = found.where(entries.c.kind == bindparam("kind"))
-    if rare:
-        found = found.where(IS_RARE)
+    if whole:
+        found = found.where(OF_NO_RUN)
     if world:
         found = found.where(entries.c.world == bindparam("world"))
     order = entries.c.run_seq if run else entries.c.seq
@@ -76,7 +76,7 @@ def _read(*, run: bool, kind: bool, rare: bool, world: bool) -> str:
 @cache
 def _controls() -> str:
     kinds = text("kind IN ({})".format(", ".join(f"'{kind}'" for kind in CONTROLS)))
-    return _sql(select(entries).where(IS_RARE, kinds, entries.c.seq > bindparam("after")).order_by(entries.c.seq))
+    return _sql(select(entries).where(OF_NO_RUN, kinds, entries.c.seq > bindparam("after")).order_by(entries.c.seq))
 
 
 @cache
@@ -381,7 +381,7 @@ class SqliteStore:
     def read(
         self, *, run: str | None, kind: str | None, world: str | None, after: int, limit: int
     ) -> Sequence[tuple[Row, Place]]:
-        sql = _read(run=run is not None, kind=kind is not None, rare=kind in RARE_KINDS, world=world is not None)
+        sql = _read(run=run is not None, kind=kind is not None, whole=kind in OF_THE_WHOLE, world=world is not None)
         wanted = {"run": run, "kind": kind, "world": world}
         given: dict[str, object] = {name: value for name, value in wanted.items() if value is not None}
         with self._reader() as connection:

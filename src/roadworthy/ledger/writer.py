@@ -94,7 +94,7 @@ class Writer:
             return
         start = 0
         for wanted, done in group:
-            done.set_result(Appended(wanted, places[start : start + len(wanted)]))
+            done.set_result(Appended(wanted, places[start : start + len(wanted)].__getitem__))
             start += len(wanted)
 
     def _fail(self, group: Sequence[tuple[Sequence[Row], Future[Sequence[Entry]]]], failure: BaseException) -> None:
