@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, model_validator
 
 from roadworthy.contract.shapes import Shapes
 from roadworthy.core import canonical
@@ -38,6 +39,10 @@ def _seconds(value: object) -> object:
     raise ValueError(f"{value!r} has no unit; write {value}s or {value}m")
 
 
+def _with_unit(seconds: float) -> str:
+    return f"{Decimal(repr(seconds)).normalize():f}s"
+
+
 def _quoted_number(value: object) -> object:
     if isinstance(value, bool | int | float):
         raise ValueError(f'{value!r} must be quoted, so that no digit is lost on the way: "{value}"')
@@ -46,7 +51,7 @@ def _quoted_number(value: object) -> object:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, BeforeValidator(_seconds), PlainSerializer(_with_unit, return_type=str)]
 """A duration, written `500ms`, `3s`, `10m`, `4h` or `7d`; held in seconds."""
 
 Number = Annotated[str, BeforeValidator(_quoted_number)]

@@ -331,7 +331,8 @@ class Run:
         if denied >= REPEATS and self._state.status == "open":
             text += " The same call was denied again and again, so a person takes over: tell the user so."
             self._state.status, self._state.status_why = "escalated", "the same call was denied repeatedly"
-            step.drafts.append(self._draft("handover", self._handover_body("repeated_denial"), cause=step.action.id))
+            body = self._handover_body(self._state.status_why)
+            step.drafts.append(self._draft("handover", body, cause=action.id))
         step.outcome = Outcome(status="denied", done="blocked", text=text)
         return step
 

@@ -60,7 +60,7 @@ def frozen(value: Any) -> Any:
         return tuple(sorted((k, frozen(v)) for k, v in cast("Mapping[str, Any]", value).items()))
     if isinstance(value, list | tuple):
         return tuple(frozen(v) for v in cast("Sequence[Any]", value))
-    return value
+    return "nan" if value != value else value  # not-a-number is unlike itself, and would be a new value every time
 
 
 class RunState:

@@ -32,6 +32,7 @@ _EMAIL = re.compile(
 )
 MAX_DIGITS = 15
 """Decimals of up to this many significant digits survive a double unchanged."""
+_TOO_LARGE = Decimal(10) ** MAX_DIGITS
 
 
 class BadValue(Exception):
@@ -83,12 +84,16 @@ def _number(value: Any, where: str) -> float | int:
     raise BadValue(f"{where} must be a number such as 12.5, not {_shown(value)}.")
 
 
+def _exponent(value: Decimal) -> int:
+    return cast("int", value.as_tuple().exponent)
+
+
 def exact(value: Decimal) -> Decimal:
     """The one way to write a decimal: no trailing zeros, no exponent, no negative zero."""
     if value == 0:
         return Decimal(0)
     stripped = value.normalize()
-    return stripped.quantize(Decimal(1)) if cast("int", stripped.as_tuple().exponent) > 0 else stripped
+    return stripped.quantize(Decimal(1)) if _exponent(stripped) > 0 else stripped
 
 
 def _decimal(value: Any, where: str) -> Decimal:
@@ -108,8 +113,8 @@ def _decimal(value: Any, where: str) -> Decimal:
         raise BadValue(f"{where} must be a number such as 12.50, not {_shown(value)}.")
     if not found.is_finite():
         raise BadValue(f"{where} must be a number such as 12.50, not {_shown(value)}.")
-    found = exact(found)
-    if len(found.as_tuple().digits) > MAX_DIGITS or abs(cast("int", found.as_tuple().exponent)) > MAX_DIGITS:
+    found = exact(found) if abs(found) < _TOO_LARGE else found
+    if abs(found) >= _TOO_LARGE or len(found.as_tuple().digits) > MAX_DIGITS or -_exponent(found) > MAX_DIGITS:
         raise BadValue(f"{where} has more than {MAX_DIGITS} digits: {_shown(value)}.")
     return found
 
