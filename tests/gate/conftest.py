@@ -11,9 +11,19 @@ import pytest
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import VirtualClock
+from roadworthy.core.types import Action, Verdict
 from roadworthy.gate.run import Run
 
 HERE = Path(__file__).parent
+
+
+def always(answer: bool | None) -> Callable[[Action, Verdict], bool | None]:
+    """An approver who always gives the same answer."""
+
+    def approver(_action: Action, _verdict: Verdict) -> bool | None:
+        return answer
+
+    return approver
 
 
 @dataclass

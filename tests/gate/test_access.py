@@ -9,7 +9,7 @@ import pytest
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.errors import ContractError, UsageError
 
-from .conftest import Calls, Desk
+from .conftest import Calls, Desk, always
 
 Open = Callable[..., Calls]
 
@@ -110,4 +110,4 @@ def test_levels_and_approvers_are_for_test_worlds(contract: Contract, ledger: Le
     with pytest.raises(UsageError, match="test worlds"):
         Gate(contract, ledger, level="autonomous")
     with pytest.raises(UsageError, match="test worlds"):
-        Gate(contract, ledger, approver=lambda *_: True)
+        Gate(contract, ledger, approver=always(True))

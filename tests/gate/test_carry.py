@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -113,7 +113,7 @@ def test_below_autonomous_an_incomplete_read_is_marked(tested: Open, desk: Desk)
 def test_blocking_and_async_drivers_give_the_same(
     contract: Contract, ledger: Ledger, desk: Desk, clock: VirtualClock
 ) -> None:
-    script = [
+    script: list[tuple[str, dict[str, Any]]] = [
         ("refund", {"account_no": "1234", "invoice_no": "7", "amount": "42"}),
         ("find_customer", {"email": "ada@example.com"}),
         ("find_account", {"contact_id": "C-001"}),
@@ -213,13 +213,13 @@ class Broken:
         self.ledger = ledger
         self.left = after
 
-    def append(self, drafts: list[Draft]) -> Any:
+    def append(self, drafts: Sequence[Draft]) -> Any:
         self.left -= 1
         if self.left < 0:
             raise LedgerError("the disk is full")
         return self.ledger.append(drafts)
 
-    async def aappend(self, drafts: list[Draft]) -> Any:
+    async def aappend(self, drafts: Sequence[Draft]) -> Any:
         return self.append(drafts)
 
     def entries(self, **kwargs: Any) -> Any:

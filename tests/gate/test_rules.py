@@ -9,7 +9,7 @@ import pytest
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import VirtualClock
 
-from .conftest import Calls, Desk
+from .conftest import Calls, Desk, always
 
 Open = Callable[..., Calls]
 
@@ -88,13 +88,13 @@ def test_asking_holds_the_run(tested: Open, desk: Desk) -> None:
 
 @pytest.mark.parametrize(("answer", "status"), [(True, "ok"), (False, "denied"), (None, "held")])
 def test_in_trials_an_approver_may_answer_at_once(tested: Open, desk: Desk, answer: bool | None, status: str) -> None:
-    calls = tested(approver=lambda *_: answer).ready()
+    calls = tested(approver=always(answer)).ready()
     assert calls.refund("60.00").status == status
     assert desk.changes() == (["refund"] if answer else [])
 
 
 def test_clarify_is_stricter_than_asking_and_no_approval_discharges_it(tested: Open, desk: Desk) -> None:
-    calls = tested(level="approval", approver=lambda *_: True).ready()
+    calls = tested(level="approval", approver=always(True)).ready()
     outcome = calls("send_mail", to="ada@example.com", body="GOOD MORNING TO YOU")
     assert (outcome.status, outcome.done) == ("clarify", "blocked")
     assert "Ask the customer whether they want it in capitals" in outcome.text
@@ -176,6 +176,10 @@ rules:
   - {id: gold-only, tools: [ring], when: 'facts.tier == "standard"', then: deny, because: Only gold.}
 """
     )
+
+    def ring(n: int) -> str:
+        return f"rang {n} times"
+
     for facts, status in ((None, "denied"), ({"tier": "standard"}, "denied"), ({"tier": "gold"}, "ok")):
-        gate = Gate(contract, ledger, world="test", tools={"ring": lambda n: "rang"})
+        gate = Gate(contract, ledger, world="test", tools={"ring": ring})
         assert gate.run(capability="c", facts=facts).call("ring", {"n": 1}).status == status

@@ -195,3 +195,9 @@ def test_a_bound_run_is_found_and_let_go(tested: Open) -> None:
         assert asyncio.run(within()) is inner
         assert current_run() is outer
     assert current_run() is None
+
+
+def test_the_contract_in_the_ledger_is_the_contract(real: Open, ledger: Ledger, contract: Contract) -> None:
+    real()
+    (entry,) = ledger.entries(kind="contract")
+    assert Contract.model_validate(entry.body["contract"]).digest == contract.digest

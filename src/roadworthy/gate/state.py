@@ -238,7 +238,7 @@ class RunState:
             and shape.entity != self.policy.subject_entity
             and (shape.entity not in self.policy.bridged or shape.entity in tool.bridges_to)
         ):
-            self.own.add((shape.entity, str(value)))
+            self.own.add((shape.entity, str(cast("object", value))))
 
 
 def _entities(value: Any, shape: Shape, *, trusted: bool) -> Iterator[tuple[str, str]]:
@@ -253,4 +253,4 @@ def _entities(value: Any, shape: Shape, *, trusted: bool) -> Iterator[tuple[str,
         for inner in cast("list[Any]", value):
             yield from _entities(inner, shape.items, trusted=trusted)
     elif shape.entity is not None:
-        yield shape.entity, str(value)
+        yield shape.entity, str(cast("object", value))
