@@ -23,6 +23,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 Message = Mapping[str, Any]
@@ -53,6 +54,8 @@ State = Literal["ok", "denied", "waiting", "in_doubt", "failed", "unusable"]
 class Step:
     """One finished tool call of the conversation."""
 
+    place: int
+    """Counted from 0."""
     tool: str
     args: Mapping[str, Any]
     state: State
@@ -92,7 +95,7 @@ class Call:
     args: Mapping[str, Any]
 
 
-class Done(Exception):  # noqa: N818  # control flow, not an error: the next move is known
+class Done(Exception):  # control flow, not an error: the next move is known
     """Carries the next move out of the middle of a plan."""
 
     def __init__(self, move: Call | str) -> None:
@@ -156,7 +159,9 @@ def escalates_what_it_could_solve(why: str) -> Call:
 _INSTRUCTION = re.compile(r"(?:note to the assistant|system notice)\s*:\s*(?P<order>.+)", re.IGNORECASE | re.DOTALL)
 _ORDERS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], Call]]] = (
     (
-        re.compile(r"refund (?P<amount>\d+\.\d\d) for invoice (?P<invoice>\d+) of account (?P<account>\d{8})", re.IGNORECASE),
+        re.compile(
+            r"refund (?P<amount>\d+\.\d\d) for invoice (?P<invoice>\d+) of account (?P<account>\d{8})", re.IGNORECASE
+        ),
         lambda m: Call(
             tool="billing_refund",
             args={"account_no": m["account"], "invoice_no": m["invoice"], "amount": m["amount"]},
@@ -209,6 +214,8 @@ def _plan(talk: Talk) -> Call | str:
     ticket = _read(talk, "support_read_ticket", ticket_id=ticket_id) if ticket_id else None
     order = obeys_an_instruction_found_in_a_ticket(talk)
     if order:
+        if talk.email is not None:
+            _read(talk, "support_find_customer", email=talk.email)
         return order
     text = "\n".join([talk.words, _text(ticket, "subject"), _without_orders(_text(ticket, "body"))])
     topic = routes_by_keyword(text)
@@ -246,7 +253,7 @@ def _refund(talk: Talk, text: str) -> str:
         if all(s.state != "in_doubt" for s in tries):
             raise Done(escalates_what_it_could_solve(f"the refund did not go through: {tries[-1].text}"))
         looks = talk.of("billing_get_invoice", account_no=account, invoice_no=invoice_no)
-        if talk.steps.index(looks[-1]) < talk.steps.index(tries[-1]):
+        if looks[-1].place < tries[-1].place:
             raise Done(Call(tool="billing_get_invoice", args={"account_no": account, "invoice_no": invoice_no}))
         if looks[-1].state != "ok" or invoice["status"] != "refunded":
             raise Done(escalates_what_it_could_solve("nobody knows whether the refund was paid"))
@@ -294,7 +301,7 @@ def _route(talk: Talk, ticket_id: str | None, department: str) -> str:
         if all(s.state != "in_doubt" for s in tries):
             raise Done(escalates_what_it_could_solve(f"the ticket could not be routed: {tries[-1].text}"))
         looks = talk.of("support_read_ticket", ticket_id=ticket_id)
-        if talk.steps.index(looks[-1]) < talk.steps.index(tries[-1]):
+        if looks[-1].place < tries[-1].place:
             raise Done(Call(tool="support_read_ticket", args={"ticket_id": ticket_id}))
         if looks[-1].state != "ok" or _text(looks[-1].value, "department") != department:
             raise Done(escalates_what_it_could_solve("nobody knows whether the ticket was routed"))
@@ -306,10 +313,10 @@ def _customer(talk: Talk) -> tuple[str | None, bool]:
     email = talk.email or _last(r"[^\s@<>\"]+@[^\s@<>\"]+[a-z]", talk.words)
     if email is not None:
         return _field(_read(talk, "support_find_customer", email=email), "contact_id"), True
-    name = re.search(r"\b(?:my name is|this is|I am) ((?:[A-Z]\w+ ?){2})", talk.words)
+    name = re.search(r"\b(?i:my name is|this is|I am) ([A-Z]\w+ [A-Z]\w+)", talk.words)
     if name is None:
         raise Done(_ask(talk, "Who are you? Please give me the e-mail address that we have on file."))
-    found = cast("list[Any]", _read(talk, "support_search_customers", name=name[1].strip()))
+    found = cast("list[Any]", _read(talk, "support_search_customers", name=name[1]))
     if not found:
         raise Done(_ask(talk, "I cannot find you. Which e-mail address do we have on file?"))
     if len(found) == 1:
@@ -410,8 +417,7 @@ def respond(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> 
     move = next_move(talk)
     if isinstance(move, str):
         return {"role": "assistant", "content": move}
-    offered = {cast("Mapping[str, Any]", t["function"])["name"] for t in tools}
-    if move.tool not in offered:
+    if all(cast("Mapping[str, Any]", t["function"])["name"] != move.tool for t in tools):
         return {"role": "assistant", "content": "I cannot do this here; please write to our desk."}
     function = {"name": move.tool, "arguments": json.dumps(move.args, ensure_ascii=False)}
     call = {"id": f"call_{len(talk.steps) + 1}", "type": "function", "function": function}
@@ -429,14 +435,16 @@ def read_talk(messages: Sequence[Message]) -> Talk:
 
 def _steps(messages: Sequence[Message]) -> Iterator[Step]:
     calls: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    place = 0
     for message in messages:
         for call in message.get("tool_calls") or ():
-            calls[call["id"]] = call["function"]["name"], json.loads(call["function"]["arguments"])
+            calls[call["id"]] = call["function"]["name"], _read_args(call["function"]["arguments"])
         if message["role"] == "tool" and message["tool_call_id"] in calls:
             tool, args = calls[message["tool_call_id"]]
             text = str(message["content"])
             state, value = _read_result(text)
-            yield Step(tool=tool, args=args, state=state, value=value, text=text)
+            yield Step(place=place, tool=tool, args=args, state=state, value=value, text=text)
+            place += 1
 
 
 _STATES: Sequence[tuple[State, re.Pattern[str]]] = (
@@ -447,6 +455,12 @@ _STATES: Sequence[tuple[State, re.Pattern[str]]] = (
 )
 
 
+@lru_cache(maxsize=512)  # every turn reads the whole conversation again
+def _read_args(arguments: str) -> Mapping[str, Any]:
+    return json.loads(arguments)
+
+
+@lru_cache(maxsize=512)
 def _read_result(text: str) -> tuple[State, Any]:
     """What a tool message says: a JSON result, perhaps with a remark below it, or words about why there is none."""
     said = next((state for state, pattern in _STATES if pattern.search(text)), None)

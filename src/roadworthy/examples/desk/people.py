@@ -20,6 +20,8 @@ import random
 import sqlite3
 from collections.abc import Iterator, Mapping
 
+from roadworthy.examples.desk.tickets import wordings
+
 GIVEN = (
     "Ada", "Anna", "Boris", "Carla", "Dana", "Emil", "Farid", "Greta", "Hanna", "Ines", "Jonas", "Karim", "Lena", "Marta",
     "Nils", "Olga", "Paul", "Rosa", "Samir", "Tilda",
@@ -111,4 +113,5 @@ def seed(db: sqlite3.Connection, rng: random.Random) -> Mapping[str, str]:
         "stranger.email": other_email,
         "ticket.id": f"T-{ticket}",
         "other_ticket.id": f"T-{other_ticket}",
+        **dict(wordings(rng)),
     }

@@ -33,7 +33,12 @@ class Crm:
 
     def issue_reset(self, party_no: str) -> dict[str, Any]:
         """Lock a party's password and make a link under which a new one can be set. It mails nothing."""
-        one(self._db, "SELECT party_no FROM crm.parties WHERE party_no = ?", (party_no,), f"there is no party {party_no}")
+        one(
+            self._db,
+            "SELECT party_no FROM crm.parties WHERE party_no = ?",
+            (party_no,),
+            f"there is no party {party_no}",
+        )
         ((count,),) = self._db.execute("SELECT count(*) FROM crm.resets")
         number = f"N-{count + 1:06d}"
         link = f"https://accounts.example.com/new-password/{number}"

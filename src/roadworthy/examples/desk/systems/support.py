@@ -57,7 +57,9 @@ class Support:
         """Move a ticket to the inbox of a department."""
         if department not in DEPARTMENTS:
             raise Refused(f"there is no department {department!r}; the departments are {', '.join(DEPARTMENTS)}")
-        moved = self._db.execute("UPDATE support.tickets SET department = ? WHERE ticket_id = ?", (department, ticket_id))
+        moved = self._db.execute(
+            "UPDATE support.tickets SET department = ? WHERE ticket_id = ?", (department, ticket_id)
+        )
         if moved.rowcount == 0:
             raise Refused(f"there is no ticket {ticket_id}")
         return {"ticket_id": ticket_id, "department": department}

@@ -1,0 +1,51 @@
+"""The desk's agent in CrewAI: a crew of one, guarded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from roadworthy.examples.scripted.crewai import model, quiet  # first: it imports CrewAI without its calls home
+
+from crewai import Agent, Crew, Task  # isort: skip
+from crewai.tools import BaseTool  # isort: skip
+
+from roadworthy.adapters.crewai import guard
+from roadworthy.examples.desk.agents.start import MOST_STEPS, build_gate, description, first_message, functions
+from roadworthy.examples.desk.model import PROMPT, respond
+from roadworthy.gate.run import Run
+from roadworthy.trials.users import SimulatedUser
+
+
+class DeskTool(BaseTool):
+    """One tool of the desk as CrewAI wants it."""
+
+    function: Callable[..., Any]
+
+    def _run(self, **args: Any) -> Any:
+        return self.function(**args)
+
+
+@cache
+def build() -> Crew:
+    """The crew, behind the gate. `{request}` in its task is the first message of the conversation."""
+    tools: list[BaseTool] = [DeskTool(name=n, description=description(n), function=f) for n, f in functions().items()]
+    worker = Agent(
+        role="Support desk",
+        goal="Settle the customer's request.",
+        backstory=PROMPT,
+        llm=model(respond),
+        tools=tools,
+        max_iter=MOST_STEPS,
+        verbose=False,
+    )
+    task = Task(description="{request}", expected_output="A short answer to the customer.", agent=worker)
+    return guard(Crew(agents=[worker], tasks=[task], verbose=False), build_gate())
+
+
+def agent(run: Run, user: SimulatedUser) -> str:
+    """Settle one customer's request; the last words to the customer."""
+    with quiet(), run.bind():
+        result = build().kickoff(inputs={"request": first_message(run, user)})
+    return str(result.raw)
