@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,6 +12,9 @@ import pytest
 
 _HERE = Path(__file__).parent
 _MISSING = [name for name in ("langgraph", "langchain", "autogen_agentchat", "crewai") if find_spec(name) is None]
+
+sys.path.insert(0, str(_HERE.parent / "adapters"))
+pytest.register_assert_rewrite("conformance")
 
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
 

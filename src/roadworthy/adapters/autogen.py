@@ -35,7 +35,7 @@ from autogen_core.tools import (
     Workbench,
 )
 
-from roadworthy.adapters.calls import abring, logger, offered
+from roadworthy.adapters.calls import OFFERED, abring, logger
 from roadworthy.core.errors import HarnessError, UsageError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.gate import Gate
@@ -79,7 +79,7 @@ class GuardedWorkbench(Workbench):
         self._inner = inner
         self._gate = gate
         self._scope = _Scope()
-        self._extras = offered(gate.contract) if offer else ()
+        self._extras = OFFERED if offer else ()
         self._listed: list[ToolSchema] | None = None
 
     @property

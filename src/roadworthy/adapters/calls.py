@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from roadworthy.contract.model import Contract
 from roadworthy.core.errors import HarnessError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.carry import is_async
@@ -62,9 +61,8 @@ ESCALATE = Offered(
 )
 
 
-def offered(contract: Contract) -> tuple[Offered, ...]:
-    """The tools to offer beside the contract's own; a contract that uses one of these names itself keeps it."""
-    return tuple(tool for tool in (ASK_USER, ESCALATE) if tool.name not in contract.tool_names)
+OFFERED = (ASK_USER, ESCALATE)
+"""What every agent is offered. No tool of a contract may have these names."""
 
 
 def bring(
@@ -81,7 +79,7 @@ def bring(
     run, given = cast("Run", run), cast("Mapping[str, Any]", args)
     started = _Started(fn)
     try:
-        extra = _offered_call(gate, tool, given)
+        extra = _offered_call(tool, given)
         if extra is not None:
             text = str(given[extra.argument])
             return run.ask_user(text) if extra is ASK_USER else run.escalate(text)
@@ -102,7 +100,7 @@ async def abring(
     run, given = cast("Run", run), cast("Mapping[str, Any]", args)
     started = _Started(fn)
     try:
-        extra = _offered_call(gate, tool, given)
+        extra = _offered_call(tool, given)
         if extra is not None:
             text = str(given[extra.argument])
             return await (run.aask_user(text) if extra is ASK_USER else run.aescalate(text))
@@ -156,11 +154,8 @@ def _refused(gate: Gate, run: Run | None, args: object) -> Outcome | None:
     return None
 
 
-def _offered_call(gate: Gate, tool: str, args: Mapping[str, Any]) -> Offered | None:
-    for extra in (ASK_USER, ESCALATE):
-        if tool == extra.name and tool not in gate.contract.tool_names and args.get(extra.argument):
-            return extra
-    return None
+def _offered_call(tool: str, args: Mapping[str, Any]) -> Offered | None:
+    return next((extra for extra in OFFERED if extra.name == tool and args.get(extra.argument)), None)
 
 
 def _broken(tool: str, started: _Started, error: Exception) -> Outcome:

@@ -30,7 +30,7 @@ from crewai.tools.tool_failure import ToolFailure
 from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import PrivateAttr, create_model
 
-from roadworthy.adapters.calls import Offered, bring, logger, offered
+from roadworthy.adapters.calls import OFFERED, Offered, bring, logger
 from roadworthy.core.errors import HarnessError, UsageError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.gate import Gate
@@ -204,7 +204,7 @@ def _all_gated(kind: type[Any], gate: Gate) -> Callable[..., list[BaseTool]]:
         scope = _EXECUTION.get() or _Scope(current_run())
         given = kind._add_skill_loader_tool(self, tools, task=task)
         names = {sanitize_tool_name(tool.name) for tool in given}
-        extras = [extra for extra in offered(gate.contract) if extra.name not in names]
+        extras = [extra for extra in OFFERED if extra.name not in names]
         return [
             *(GatedTool.around(tool, gate, scope) for tool in given),
             *(GatedTool.offering(extra, gate, scope) for extra in extras),

@@ -38,7 +38,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from roadworthy.adapters import plain
-from roadworthy.adapters.calls import Offered, abring, bring, offered
+from roadworthy.adapters.calls import OFFERED, Offered, abring, bring
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.gate import Gate
@@ -470,7 +470,7 @@ def _offer(graph: Any, gate: Gate) -> None:
     _refuse_hosted(shown)
     if not isinstance(node, ToolNode):
         return
-    for extra in offered(gate.contract):
+    for extra in OFFERED:
         if extra.name not in node.tools_by_name:
             tool = _tool(extra)
             node.tools_by_name[extra.name] = tool
@@ -497,7 +497,7 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
     def __init__(self, gate: Gate) -> None:
         super().__init__()
         self.gate = gate
-        self.tools = [_tool(extra) for extra in offered(gate.contract)]
+        self.tools = [_tool(extra) for extra in OFFERED]
         self._threads: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
         self._sync = _wrapper(gate, self._find)

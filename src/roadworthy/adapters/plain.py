@@ -44,19 +44,13 @@ def gated(gate: Gate, name: str | None = None, *, run: Callable[[], Run | None] 
         tool = name or function.__name__
         signature = inspect.signature(function)
 
-        def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> object:
             # A call that does not fit the signature goes to the gate all the same, which says what is wrong with it.
             try:
-                bound = signature.bind_partial(*args, **kwargs).arguments
+                placed = signature.bind_partial(*args).arguments
             except TypeError:
-                return kwargs
-            given: dict[str, Any] = {}
-            for key, value in bound.items():
-                if signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD:
-                    given.update(value)
-                else:
-                    given[key] = value
-            return given
+                return args
+            return args if placed.keys() & kwargs.keys() else {**placed, **kwargs}
 
         if is_async(function):
 

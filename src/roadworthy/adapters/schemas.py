@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from roadworthy.adapters.calls import offered
+from roadworthy.adapters.calls import OFFERED
 from roadworthy.contract.model import Contract
 from roadworthy.contract.resolve import shapes_of
 from roadworthy.contract.shapes import Shape
@@ -34,7 +34,7 @@ def tool_schemas(contract: Contract, capabilities: str | Iterable[str] | None = 
         filled = {tool.idempotent.passed_as} if tool.idempotent is not None else set[str]()
         args = {arg: shape for arg, shape in shapes.args[name].items() if arg not in filled}
         schemas.append(_function(contract.model_name(name), tool.description or name, _object(args)))
-    for extra in offered(contract):
+    for extra in OFFERED:
         schemas.append(_function(extra.name, extra.description, extra.parameters))
     return schemas
 

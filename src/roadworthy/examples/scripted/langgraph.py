@@ -65,12 +65,13 @@ def _message(said: Message) -> AIMessage:
         name, arguments = call["function"]["name"], call["function"]["arguments"]
         try:
             args = json.loads(arguments)
-        except ValueError as error:
-            bad.append(
-                InvalidToolCall(type="invalid_tool_call", id=call["id"], name=name, args=arguments, error=str(error))
-            )
+        except ValueError:
+            args = None
+        if isinstance(args, dict):
+            good.append(ToolCall(type="tool_call", id=call["id"], name=name, args=cast("dict[str, Any]", args)))
         else:
-            good.append(ToolCall(type="tool_call", id=call["id"], name=name, args=args))
+            why = "the arguments are no JSON object"
+            bad.append(InvalidToolCall(type="invalid_tool_call", id=call["id"], name=name, args=arguments, error=why))
     return AIMessage(content=said["content"] or "", tool_calls=good, invalid_tool_calls=bad)
 
 
