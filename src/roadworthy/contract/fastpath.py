@@ -95,6 +95,18 @@ def _has(value: Any, keys: tuple[str, ...]) -> bool:
     return len(cast("Sequence[Any]", value)) > 0 if isinstance(value, list | tuple) else True
 
 
+def _has_required(value: Any, keys: tuple[str, ...]) -> bool:
+    """The same of a field that is there whenever its object is: without it the value is not what it should be."""
+    *way, last = keys
+    if way and not _has(value, tuple(way)):
+        return False
+    for key in way:
+        value = value[key]
+    if value[last] is None:
+        raise Unsettled
+    return True
+
+
 _NAMES: Mapping[str, Any] = {
     "__builtins__": {"any": any, "all": all, "sum": sum, "len": len, "float": float},
     "S": _text,
@@ -106,6 +118,7 @@ _NAMES: Mapping[str, Any] = {
     "M": _map,
     "AT": _at,
     "H": _has,
+    "R": _has_required,
     "EXACT": exact.decimal_of,
     "ADD": exact.add,
     "SUB": exact.sub,
@@ -223,20 +236,25 @@ class _Writer:
         shape = root.shape
         if shape is None or root.kind not in ("obj", "map"):
             raise Unsettled
+        # A fact that is not given is unknown, whatever the contract says.
+        required = not (operand.kind == "name" and operand.name == "facts" and len(names) == 1)
         for name in reversed(names):
             if is_map(shape):
-                if name is not names[0] or may_be_absent(shape.extra or Shape(type="any")):
+                inner = shape.extra
+                if name is not names[0] or inner is None or may_be_absent(inner) or inner.type in ("any", "array"):
                     raise Unsettled
                 keys.append(name)
-                continue
+                shape, required = inner, False
+                break
             key = next((k for k, s in shape.fields.items() if spoken(k, s) == name), None)
             if key is None:
                 raise Unsettled
             keys.append(key)
             shape = shape.fields[key]
         if shape.type == "any" or is_map(shape):
-            raise Unsettled
-        return _Code(code=f"H({root.code}, {self.name(tuple(keys))})", kind="bool")
+            raise Unsettled  # CEL asks whether these hold anything, each in its own way
+        function = "R" if required and not may_be_absent(shape) else "H"
+        return _Code(code=f"{function}({root.code}, {self.name(tuple(keys))})", kind="bool")
 
     # loops ---------------------------------------------------------------------------------------------------------
 

@@ -128,6 +128,8 @@ class _Examiner:
     def named(self, node: Node, *, whole: bool) -> _Seen:
         if node.name in self.items:
             return self.items[node.name]
+        if node.type == "type":  # the name of a type, as in `type(x) == string`
+            return _Seen()
         self.roots.add(node.name.split(".", 1)[0])
         if whole:
             self.fields[node.name] = None
