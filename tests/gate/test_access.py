@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -66,12 +67,14 @@ def test_a_search_result_bridges_to_nobody(tested: Open) -> None:
 
 def test_the_look_up_of_a_second_subject_is_withheld(tested: Open, desk: Desk) -> None:
     calls = tested().ready()
+    before = copy.deepcopy(calls.run.state.kept)
     desk.answers["find_customer"] = {"contact_id": "C-002", "email": "bob@example.com"}
     outcome = calls("find_customer", email="bob@example.com")
     assert (outcome.status, outcome.done, outcome.value) == ("denied", "executed", None)
     assert "C-002" not in outcome.text
     assert "bob" not in outcome.text
     assert calls.run.subject == "C-001"
+    assert calls.run.state.kept == before
 
 
 def test_a_given_subject_is_the_subject(contract: Contract, ledger: Ledger, desk: Desk) -> None:

@@ -47,6 +47,9 @@ def _ended(error: Exception) -> Carried:
 
 def is_async(fn: ToolFunction) -> bool:
     """Whether calling a function gives an awaitable."""
+    code = getattr(fn, "__code__", None)
+    if code is not None:
+        return bool(code.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
 
 

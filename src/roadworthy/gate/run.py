@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.core.types import Action, Done, Draft, Kind, Level, Outcome, Realm, Reason, Status, Verdict
 from roadworthy.gate.carry import Carried, ToolFunction, acarry, carry
@@ -21,7 +22,7 @@ from roadworthy.gate.decide import asked_role, decide, find_tool, normalise, use
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.simulate import simulated
 from roadworthy.gate.state import RunState, RunStatus
-from roadworthy.gate.values import BadValue, as_text, plain, wire
+from roadworthy.gate.values import MISSING, BadValue, as_text, plain, wire
 
 if TYPE_CHECKING:
     from roadworthy.gate.gate import Gate
@@ -53,6 +54,8 @@ class _Step:
     """Set when the call ends here, without a tool."""
     carry: bool = False
     simulate: bool = False
+    typed: Any = MISSING
+    """The result in the contract's types, once it was read."""
 
 
 class Run:
@@ -397,7 +400,7 @@ class Run:
         if tool.fails_when is not None and self._says_failed(tool, step.action, value):
             return Outcome(status="failed", done=done, value=value, text=as_text(value))
         try:
-            tool.result.read(value)
+            step.typed = tool.result.read(value)
         except BadValue as bad:
             if tool.acts:
                 text = (
@@ -411,8 +414,6 @@ class Run:
         return Outcome(status="ok", done=done, value=value, text=as_text(value))
 
     def _says_failed(self, tool: ToolPolicy, action: Action, value: Any) -> bool:
-        from roadworthy.contract.conditions import ConditionError
-
         conditions = self.gate.policy.conditions
         try:
             return cast("Any", tool.fails_when).holds(conditions.bind_result(tool.name, value, action.args))
@@ -422,7 +423,7 @@ class Run:
     def _learn(self, step: _Step, carried: Carried) -> tuple[Outcome, list[Draft]]:
         state, tool = self._state, cast("ToolPolicy", step.tool)
         outcome = self._judge(step, carried)
-        second = state.observe(tool, step.action.args, outcome.status, outcome.done, outcome.value)
+        second = state.observe(tool, step.action.args, outcome.status, outcome.done, outcome.value, typed=step.typed)
         if second is not None and self.gate.enforce:
             text = (
                 f"This run acts for {state.subject}; {tool.name} found somebody else, so the result is withheld. "

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from roadworthy.contract.shapes import Shape
 from roadworthy.core.types import LEVELS, Done, Level, Status
 from roadworthy.gate.policy import Policy, ToolPolicy
-from roadworthy.gate.values import BadValue
+from roadworthy.gate.values import MISSING, BadValue
 
 RunStatus = Literal["open", "held", "escalated", "stopped", "closed"]
 SIMULATED = "simulated:"
@@ -172,10 +172,20 @@ class RunState:
         self.denials[key] += 1
         return self.denials[key]
 
-    def observe(self, tool: ToolPolicy, args: Mapping[str, Any], status: Status, done: Done, value: Any) -> str | None:
+    def observe(
+        self,
+        tool: ToolPolicy,
+        args: Mapping[str, Any],
+        status: Status,
+        done: Done,
+        value: Any,
+        *,
+        typed: Any = MISSING,
+    ) -> str | None:
         """Learn from a result: the subject, what belongs to it, what rules with `with` look at.
 
-        Returns the key of a *second* subject when the result of an establishing look-up names one: it must be withheld.
+        `typed`: the result as `tool.result` reads it, where that was done already. Returns the key of a *second*
+        subject when the result of an establishing look-up names one: then nothing is learnt, and it must be withheld.
         """
         if done == "simulated":
             self.simulated.update(v for v in leaves(value) if isinstance(v, str) and v.startswith(SIMULATED))
@@ -183,20 +193,19 @@ class RunState:
         if status != "ok" or done != "executed":
             return None
         shape = tool.result.shape
-        try:
-            typed = tool.result.read(value)
-        except BadValue:
-            return None
-        for same in tool.kept_by:
-            key = tuple(frozen(args.get(name)) for name in same)
-            self.kept.setdefault((tool.name, same), {})[key] = typed
-        if self.policy.subject_entity is None or shape is None:
-            return None
-        if tool.establishes:
+        if typed is MISSING:
+            try:
+                typed = tool.result.read(value)
+            except BadValue:
+                return None
+        if tool.establishes and shape is not None:
             second = self._establish(typed, shape)
             if second is not None:
                 return second
-        if self.subject is not None:
+        for same in tool.kept_by:
+            key = tuple(frozen(args.get(name)) for name in same)
+            self.kept.setdefault((tool.name, same), {})[key] = typed
+        if self.subject is not None and self.policy.subject_entity is not None and shape is not None:
             about = bool(tool.entity_args) and all(
                 (spec.entity, key) in self.own for spec in tool.entity_args for key in at_path(args, spec.path)
             )
