@@ -132,7 +132,7 @@ class TrialResult:
     missing: tuple[str, ...] = ()
     """Required changes that did not happen, in words."""
     transcript: tuple[Turn, ...] = ()
-    """As for `changes`."""
+    """As for `changes`; but of passed trials those are kept that are the first to show what a rule stops."""
 
     @property
     def passed(self) -> bool:

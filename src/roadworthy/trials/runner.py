@@ -33,11 +33,14 @@ from roadworthy.trials.trial import Agent, Bench, Ground, GroundMaker, Limits, i
 from roadworthy.trials.workers import Job, Setup, pool
 from roadworthy.trials.world import World
 
-MOST_IN_FLIGHT = 256
+GATHER_S = 0.05
+"""Finished trials are handed to the ledger's writer together, this often: it syncs the disk once for all of them."""
+
+MOST_IN_FLIGHT = 512
 """So many trials may wait for the disk before the next one does."""
 
 OnTrial = Callable[[TrialResult], None]
-"""Told of every trial as soon as it is graded, with its transcript if it did not pass."""
+"""Told of every trial as soon as it is graded, with its transcript if it did not pass or was stopped in something."""
 
 
 def run_trials(
@@ -207,6 +210,8 @@ class _Runner:
         # All scenarios once, then again: a run that is cut short has tried each of them about as often.
         self.jobs: list[Job] = [(which, index) for index in indexes for which in range(len(plan.scenarios))]
         self.manifest = self._manifest(len(indexes))
+        self.gathered: list[Batch | bytes] = []
+        self.handed_over = time.monotonic()
         self.pending: deque[Future[Sequence[Entry]]] = deque()
         self.clock = lambda: datetime.now(UTC)
 
@@ -220,7 +225,9 @@ class _Runner:
                 tally.add(result)
                 if self.on_trial is not None:
                     self.on_trial(result)
-            self._flush(0)
+            if self.ledger is not None:
+                self._hand_over(self.ledger)
+                self._wait(0)
         judgement = tally.judgement()
         report = tally.report(
             judgement,
@@ -310,13 +317,21 @@ class _Runner:
                 yield done
 
     def _keep(self, entries: Batch | bytes | None) -> None:
-        """Hand a trial's entries to the ledger's writer, one transaction a trial, and do not wait for the disk."""
+        """Put a trial's entries among those that the ledger will be handed next; each trial is a transaction."""
         if self.ledger is None or entries is None:
             return
-        self.pending.append(entries.submit() if isinstance(entries, Batch) else self.ledger.submit(entries))
-        self._flush(MOST_IN_FLIGHT)
+        self.gathered.append(entries)
+        now = time.monotonic()
+        if now - self.handed_over > GATHER_S:
+            self.handed_over = now
+            self._hand_over(self.ledger)
+            self._wait(MOST_IN_FLIGHT)
 
-    def _flush(self, most: int) -> None:
+    def _hand_over(self, ledger: Ledger) -> None:
+        gathered, self.gathered = self.gathered, []
+        self.pending += [e.submit() if isinstance(e, Batch) else ledger.submit(e) for e in gathered]
+
+    def _wait(self, most: int) -> None:
         """Wait until at most so many trials are not yet on disk. Raises LedgerError."""
         while len(self.pending) > most:
             self.pending.popleft().result()

@@ -45,13 +45,15 @@ class Tally:
         self.trials: list[TrialResult] = []
         self.passed = 0
         self._kept: Counter[object] = Counter()
+        self._shown: set[tuple[str, str]] = set()
         self._same: dict[object, object] = {}
 
     def add(self, trial: TrialResult) -> TrialResult:
         """Count a trial; what comes back is what is kept of it."""
         if trial.passed:
             self.passed += 1
-        kept = trial if not trial.passed and self._keep(trial) else trial.slim()
+        wanted = self._keep(trial) if not trial.passed else self._shows_a_stop(trial)
+        kept = trial if wanted else trial.slim()
         # Most trials are alike: one object stands for all equal parts, so that many trials take little room.
         kept = replace(
             kept,
@@ -81,6 +83,12 @@ class Tally:
             return False
         self._kept.update((KEPT, trial.scenario, reason))
         return True
+
+    def _shows_a_stop(self, trial: TrialResult) -> bool:
+        """A trial that passed is kept whole where it is the first of those to show what a rule stops."""
+        new = {(rule, ruling) for rule, ruling, _, _ in trial.stops} - self._shown
+        self._shown |= new
+        return bool(new)
 
     def judgement(self) -> Judgement:
         """The release verdict on the trials so far."""

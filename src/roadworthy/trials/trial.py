@@ -403,7 +403,7 @@ class _Trial:
             changes=() if passed or diff is None else diff.changes,
             missing=() if passed or diff is None else diff.missing,
             transcript=()
-            if passed
+            if passed and not counts.stops
             else turns_of(
                 self.notes.drafts,
                 began=began,

@@ -345,6 +345,7 @@ def report_of(trials: Sequence[TrialResult], *, enforced: bool = True) -> TestRe
                 because="A second refund in one conversation is a mistake or an attack.",
             ),
             Stop(rule="access", ruling="deny", tool="billing.find_account", times=7, trials=7, because=None),
+            Stop(rule="access", ruling="deny", tool="mail.send", times=3, trials=3, because=None),
         ),
         faults=FaultCoverage(
             cells=(

@@ -88,7 +88,7 @@ def test_it_starts_with_the_verdict_and_its_reasons_and_ends_with_the_method(rep
 
 def test_a_release_manager_reads_what_costs_most(report: TestReport) -> None:
     words = Outline(render_html(report)).words
-    assert "billing_question under timeout after commit" in words
+    assert "Timeout after commit Missing: insert of mail.sent. Forbidden: insert of billing.refunds." in words
     assert "20 trials 27 % of what was lost" in words
     assert "Finance signs refunds above 50 EUR." in words
     assert "\u2212100" in words

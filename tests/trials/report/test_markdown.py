@@ -32,7 +32,7 @@ def test_it_says_the_verdict_the_gap_and_what_to_mend(report: TestReport) -> Non
     text = render_markdown(report)
     assert text.startswith("## \u26d4 BLOCK: road test of support-desk, version 3\n")
     assert "| <code>routing</code> | 100\u202f% (84\u2013100\u202f%) | 68\u202f%" in text
-    assert "under timeout after commit: 20 trials." in text
+    assert "1. **Timeout after commit: 20 trials** of <code>billing&#95;question</code>." in text
     assert (
         text.index("What to mend first") < text.index("What each condition costs") < text.index("What the gate stopped")
     )

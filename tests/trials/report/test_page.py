@@ -60,22 +60,52 @@ def test_a_hard_capability_does_not_pass_for_a_hard_condition(
     assert cost.low < 0 < cost.high
 
 
-def test_failures_that_one_change_would_mend_are_counted_together(
+def test_failures_under_one_condition_are_mended_together(
     build_report: Callable[[list[TrialResult]], TestReport],
 ) -> None:
-    trials = _some("refund-known-invoice", ("curated",), 6, 10)
-    numbered = [replace(t, why=(f"forbidden: refund {t.index} of '{t.seed}'",)) for t in trials if not t.passed]
-    page = page_of(build_report([t for t in trials if t.passed] + numbered))
-    (mend,) = page.mends
-    assert (mend.lost, mend.share, mend.now, mend.then) == (4, 1.0, 0.6, 1.0)
-    assert mend.why == ("forbidden: refund 6 of '6'",)
+    trials = _some("refund-known-invoice", ("curated",), 10, 10)
+    lost = _some("refund-timeout", ("messy", "timeout_after_commit"), 0, 4)
+    lost = [replace(t, why=(f"forbidden: refund {t.index} of '{t.seed}'", "ended escalated")) for t in lost]
+    lost += [
+        replace(t, capability="routing", why=("missing: update of tickets", "missing: mail"), index=t.index + 4)
+        for t in _some("route-two-topics", ("messy", "timeout_after_commit"), 1, 3)
+        if not t.passed
+    ]
+    (mend,) = page_of(build_report(trials + lost)).mends
+    assert (mend.title, mend.lost, mend.share) == ("timeout after commit", 6, 1.0)
+    assert mend.whys == (
+        "Forbidden: refund 0 of '0' (4 trials).",
+        "Ended escalated (4).",
+        "Missing: update of tickets (2), mail (2).",
+    )
+    assert [(lift.capability, lift.now, lift.then) for lift in mend.lifts] == [
+        ("billing_question", 10 / 14, 1.0),
+        ("routing", 0.0, 1.0),
+    ]
+
+
+def test_failures_under_no_condition_are_counted_by_capability(
+    build_report: Callable[[list[TrialResult]], TestReport],
+) -> None:
+    (mend,) = page_of(build_report(_some("refund-known-invoice", ("curated",), 6, 10))).mends
+    assert (mend.title, mend.lost) == ("billing_question", 4)
+    assert mend.whys == ("The agent crashed: KeyError: 'total'.",)
 
 
 def test_what_costs_most_stands_first(report: TestReport) -> None:
     page = page_of(report)
     assert [m.lost for m in page.mends] == sorted((m.lost for m in page.mends), reverse=True)
     assert sum(m.lost for m in page.mends) == page.lost == report.total.trials - report.total.passed
-    assert page.mends[0].conditions == ("timeout_after_commit",)
+    assert page.mends[0].title == "timeout after commit"
+
+
+def test_stops_are_counted_by_rule_with_a_case_each(report: TestReport) -> None:
+    ask, deny, access = page_of(report).stops
+    assert (ask.rule, ask.times, ask.because) == ("refund-above-50-asks", 61, "Finance signs refunds above 50 EUR.")
+    assert ask.call == 'billing.refund(account_no: "12345678", invoice_no: "4711", amount: "80.00")'
+    assert (deny.rule, deny.scenario != "", deny.anchor is not None) == ("one-refund-per-run", True, True)
+    assert (access.rule, access.times, access.call) == ("access", 10, "")
+    assert access.tools == (("billing.find_account", 7), ("mail.send", 3))
 
 
 def test_different_reasons_are_shown_before_more_of_the_same(report: TestReport) -> None:

@@ -91,6 +91,7 @@ def _template() -> Any:
         "points": pages.points,
         "words": pages.words,
         "sentence": pages.sentence,
+        "capital": pages.capital,
     }
     names: dict[str, Any] = environment.globals  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     names |= {

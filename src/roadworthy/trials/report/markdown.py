@@ -97,9 +97,10 @@ def _lines(page: Page) -> Iterable[str]:
         yield "### What to mend first"
         yield ""
         for number, mend in enumerate(page.mends[:_MOST], 1):
-            under = f" under {escaped(', '.join(pages.words(c) for c in mend.conditions))}" if mend.conditions else ""
-            why = " ".join(escaped(pages.sentence(w)) for w in mend.why[:3])
-            yield f"{number}. **{_code(mend.capability)}{under}: {pages.plural(mend.lost, 'trial')}.** {why}"
+            why = " ".join(escaped(w) for w in mend.whys[:3])
+            where = ", ".join(_code(lift.capability) for lift in mend.lifts)
+            what = f"{escaped(pages.capital(mend.title))}: {pages.plural(mend.lost, 'trial')}"
+            yield f"{number}. **{what}** of {where}. {why}"
         yield ""
     if page.costs:
         yield "### What each condition costs"
@@ -120,9 +121,15 @@ def _lines(page: Page) -> Iterable[str]:
         yield "### " + ("What the gate stopped" if report.enforced else "What the gate would have stopped")
         yield ""
         yield from _table(
-            ("Rule", "Tool", "Ruling", "Times", "Because"),
+            ("Rule", "Ruling", "Times", "Tools", "Because"),
             (
-                (_code(s.stop.rule), _code(s.stop.tool), s.title, f"{s.stop.times:,}", escaped(s.because))
+                (
+                    _code(s.rule),
+                    s.title,
+                    f"{s.times:,}",
+                    ", ".join(_code(tool) for tool, _ in s.tools),
+                    escaped(s.because),
+                )
                 for s in page.stops[: 2 * _MOST]
             ),
         )

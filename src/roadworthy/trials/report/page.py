@@ -52,25 +52,29 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lift:
+    """What mending would do for one capability."""
+
+    capability: str
+    now: float
+    """Its pass rate, in [0, 1]."""
+    then: float
+    """The same if these trials had passed: the most that mending can bring in these trials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mend:
     """One thing to mend, with what it costs now."""
 
-    capability: str
-    why: tuple[str, ...]
-    """Why the trials did not pass, in the words of one of them."""
+    title: str
+    """The condition under which the agent fails; for failures under none the capability."""
+    whys: tuple[str, ...]
+    """Reasons, the most frequent first, with the number of trials of each where not all have it."""
     lost: int
-    """Trials that did not pass for these reasons."""
+    """Trials that did not pass."""
     share: float
     """Of all trials that did not pass, in (0, 1]."""
-    scenarios: tuple[str, ...]
-    conditions: tuple[str, ...]
-    """What is hard about those scenarios; empty for curated ones that ask for nothing special."""
-    about: str
-    """What the scenario is about, where it is only one."""
-    now: float
-    """Pass rate of the capability, in [0, 1]."""
-    then: float
-    """The same if these trials had passed: the most that mending it can bring in these trials."""
+    lifts: tuple[Lift, ...]
     examples: tuple[Example, ...]
 
 
@@ -110,9 +114,13 @@ class Curve:
 class StopLine:
     """What one rule did not let through, with a case in words."""
 
-    stop: Stop
+    rule: str
+    ruling: Ruling
+    times: int
+    tools: tuple[tuple[str, int], ...]
+    """Tool and times, the most frequent first."""
     title: str
-    """What it did to the call, in words."""
+    """What it did to the calls, in words."""
     because: str
     """The rule's own words, or what the built-in check of that name looks at."""
     scenario: str = ""
@@ -220,8 +228,8 @@ class FailureGroup:
     shown: tuple[Failure, ...]
     more: int
     """How many more did not pass."""
-    see_more: str | None
-    """The command that runs the first one that is not shown."""
+    others: tuple[int, ...]
+    """The numbers of the first of those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +239,7 @@ class Page:
     report: TestReport
     sentence: str
     grounds: tuple[Ground, ...]
+    """The first of them decide."""
     notices: tuple[tuple[str, str], ...]
     """(headline, text): not enforced, interrupted, broken trials."""
     lost: int
@@ -256,6 +265,9 @@ _FIRST = 3
 
 _LONG = 64
 """A call with more characters of arguments than that is set on several lines."""
+
+_OTHERS = 8
+"""How many failures that are not shown are named by their numbers."""
 
 _MENDS = 8
 """How many things to mend are listed; the rest is counted."""
@@ -311,7 +323,7 @@ def page_of(report: TestReport, *, first: int = _FIRST) -> Page:
         gaps=tuple(Gap(capability=c, required=float(c.bar) if c.bar else None) for c in report.capabilities),
         costs=_costs(report),
         curves=_curves(report),
-        stops=tuple(_stop(report, s, anchors) for s in report.stops),
+        stops=_stops(report, anchors),
         figures=_figures(report),
         groups=_groups(report, {g.scenario.scenario: g.anchor for g in failures}),
         faults=_faults(report),
@@ -322,6 +334,7 @@ def page_of(report: TestReport, *, first: int = _FIRST) -> Page:
 
 def percent(value: float) -> str:
     """`0.614` as `61 %`; what is not quite all or nothing never reads as 100 % or 0 %."""
+    value = round(value, 9)  # an interval that ends at 1 may fall short of it by the last digit of a float
     shown = round(value * 100)
     if (shown == 100 and value < 1) or (shown == 0 and value > 0):
         near = f"{value * 100:.1f}"
@@ -362,7 +375,13 @@ def sentence(text: str) -> str:
     """A reason as a sentence: a capital where it starts with a word, not with a name, and a point at its end."""
     if text.startswith(_STARTS):
         text = text[0].upper() + text[1:]
+    text = re.sub(r"(?<=\d) %", _PER_CENT, text)
     return text if not text or text[-1] in ".!?:;\u2026" else text + "."
+
+
+def capital(text: str) -> str:
+    """Words with a capital in front. A name with a line or a point in it keeps its own."""
+    return text[0].upper() + text[1:] if text and not re.search("[_.]", text.split(" ", 1)[0]) else text
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
@@ -425,42 +444,58 @@ def _notices(report: TestReport) -> Iterable[tuple[str, str]]:
         )
 
 
-def _fingerprint(trial: TrialResult) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """What failures have in common that one change would mend: where, under what, and how, numbers and names aside."""
-    alike = tuple(re.sub(r"\d+([.,:-]\d+)*|'[^']*'|\"[^\"]*\"", "\u2026", why) for why in trial.why)
-    return trial.capability, tuple(c for c in trial.conditions if c not in AXIS), alike
-
-
 def _mends(report: TestReport, lost: Sequence[TrialResult], anchors: Mapping[tuple[str, int], str]) -> tuple[Mend, ...]:
-    alike: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[TrialResult]] = defaultdict(list)
+    """Failures by what is hard about their scenarios: that is what one change of the agent is most likely to mend."""
+    alike: dict[tuple[str, ...], list[TrialResult]] = defaultdict(list)
     for trial in lost:
         if trial.status == "failed":
-            alike[_fingerprint(trial)].append(trial)
+            hard = tuple(words(c) for c in trial.conditions if c not in AXIS)
+            alike[hard or (trial.capability,)].append(trial)
     rates = {c.capability: c.rate for c in report.capabilities}
-    abouts = {s.scenario: s.about for s in report.scenarios}
     found: list[Mend] = []
-    for (capability, conditions, _), trials in alike.items():
-        rate = rates[capability]
-        scenarios = tuple(s for s, _ in Counter(t.scenario for t in trials).most_common())
+    for hard, trials in alike.items():
         first = {t.scenario: t for t in reversed(trials) if (t.scenario, t.index) in anchors}
+        by_capability = Counter(t.capability for t in trials)
         found.append(
             Mend(
-                capability=capability,
-                why=trials[0].why or (_ENDINGS[trials[0].ending],),
+                title=" and ".join(hard),
+                whys=_whys(trials),
                 lost=len(trials),
                 share=len(trials) / len(lost),
-                scenarios=scenarios,
-                about=abouts[scenarios[0]] if len(scenarios) == 1 else "",
-                conditions=conditions,
-                now=rate.passed / rate.trials,
-                then=(rate.passed + len(trials)) / rate.trials,
+                lifts=tuple(
+                    Lift(
+                        capability=name,
+                        now=rates[name].passed / rates[name].trials,
+                        then=(rates[name].passed + count) / rates[name].trials,
+                    )
+                    for name, count in by_capability.most_common()
+                ),
                 examples=tuple(
                     Example(scenario=t.scenario, index=t.index, anchor=anchors[t.scenario, t.index])
                     for t in sorted(first.values(), key=lambda t: t.scenario)
                 ),
             )
         )
-    return tuple(sorted(found, key=lambda m: (-m.lost, m.capability, m.why)))
+    return tuple(sorted(found, key=lambda m: (-m.lost, m.title)))
+
+
+def _whys(trials: Sequence[TrialResult]) -> tuple[str, ...]:
+    """The reasons of these trials, those that start alike in one line, with how many trials have each."""
+    counts, shown = Counter[str](), dict[str, str]()
+    for trial in trials:
+        for why in dict.fromkeys(trial.why or (_ENDINGS[trial.ending],)):
+            # Numbers and quoted words differ from trial to trial; the reason is the same.
+            alike = re.sub(r"\d+([.,:-]\d+)*|'[^']*'|\"[^\"]*\"", "\u2026", why)
+            counts[alike] += 1
+            shown.setdefault(alike, why)
+    lines: dict[str, list[str]] = defaultdict(list)
+    for alike, n in counts.most_common():
+        head, colon, rest = shown[alike].partition(": ")
+        if head not in ("missing", "forbidden"):
+            head, colon, rest = shown[alike], "", ""
+        times = "" if n == len(trials) else f" ({plural(n, 'trial')})" if not lines else f" ({n:,})"
+        lines[head + colon].append(rest + times)
+    return tuple(sentence(head + ", ".join(parts)) for head, parts in lines.items())
 
 
 def _costs(report: TestReport) -> tuple[Cost, ...]:
@@ -548,24 +583,49 @@ def _mean_curve(scenarios: Iterable[ScenarioReport]) -> dict[int, float]:
     return {k: sum(curve[k] for curve in curves) / len(curves) for k in common}
 
 
-def _stop(report: TestReport, stop: Stop, anchors: Mapping[tuple[str, int], str]) -> StopLine:
-    because = stop.because or _CHECKS.get(stop.rule, "")
-    title = _RULED[stop.ruling] if report.enforced else f"would have been {_WOULD[stop.ruling]}"
-    for trial in report.failures:
+def _stops(report: TestReport, anchors: Mapping[tuple[str, int], str]) -> tuple[StopLine, ...]:
+    by_rule: dict[tuple[str, Ruling], list[Stop]] = defaultdict(list)
+    for stop in report.stops:
+        by_rule[stop.rule, stop.ruling].append(stop)
+    shown = _stopped_calls(report, anchors)
+    lines: list[StopLine] = []
+    for (rule, ruling), stops in by_rule.items():
+        because = stops[0].because or _CHECKS.get(rule, "")
+        trial, turn = shown.get((rule, ruling), (None, None))
+        lines.append(
+            StopLine(
+                rule=rule or "no rule",
+                ruling=ruling,
+                times=sum(s.times for s in stops),
+                tools=tuple((s.tool, s.times) for s in stops),
+                title=_RULED[ruling] if report.enforced else f"would have been {_WOULD[ruling]}",
+                because=because,
+                scenario=trial.scenario if trial is not None else "",
+                call=_call(turn) if turn is not None else "",
+                told=next((w for w in turn.why if not because or because.rstrip(".") not in w), "")
+                if turn is not None
+                else "",
+                anchor=anchors.get((trial.scenario, trial.index)) if trial is not None else None,
+            )
+        )
+    return tuple(sorted(lines, key=lambda line: -line.times))
+
+
+def _stopped_calls(
+    report: TestReport, anchors: Mapping[tuple[str, int], str]
+) -> dict[tuple[str, Ruling], tuple[TrialResult, Turn]]:
+    """A call for each rule and ruling, from a trial that stands on the page where there is one."""
+    found: dict[tuple[str, Ruling], tuple[TrialResult, Turn]] = {}
+    told = [t for t in report.trials if t.transcript]
+    for trial in sorted(told, key=lambda t: (t.scenario, t.index) not in anchors):
         for turn in trial.transcript:
-            if turn.tool == stop.tool and (turn.rule or "") == stop.rule and turn.ruling == stop.ruling:
-                args = ", ".join(f"{name}: {value}" for name, value in _args(turn))
-                told = next((w for w in turn.why if w != stop.because), "")
-                return StopLine(
-                    stop=stop,
-                    title=title,
-                    because=because,
-                    scenario=trial.scenario,
-                    call=f"{turn.tool}({args})",
-                    told=told,
-                    anchor=anchors.get((trial.scenario, trial.index)),
-                )
-    return StopLine(stop=stop, title=title, because=because)
+            if turn.ruling is not None and turn.ruling != "allow":
+                found.setdefault((turn.rule or "", turn.ruling), (trial, turn))
+    return found
+
+
+def _call(turn: Turn) -> str:
+    return f"{turn.tool}({', '.join(f'{name}: {value}' for name, value in _args(turn))})"
 
 
 def _figures(report: TestReport) -> tuple[Figure, ...]:
@@ -641,7 +701,6 @@ def _failures(report: TestReport, lost: Sequence[TrialResult], first: int) -> tu
     for number, (name, trials) in enumerate(sorted(by_scenario.items(), key=lambda item: -len(item[1])), 1):
         told = _telling(trials, first)
         kept = {t.index for t in told}
-        hidden = next((t for t in trials if t.index not in kept), None)
         found.append(
             FailureGroup(
                 anchor=f"failures-{number}",
@@ -658,7 +717,7 @@ def _failures(report: TestReport, lost: Sequence[TrialResult], first: int) -> tu
                     for t in told
                 ),
                 more=len(trials) - len(told),
-                see_more=report.command_for(hidden) if hidden is not None else None,
+                others=tuple(t.index for t in trials if t.index not in kept)[:_OTHERS],
             )
         )
     return tuple(found)
