@@ -163,6 +163,7 @@ REFUSED = {
     "args.parts <> 1": "write !=",
     'args.in == "i"': "`as:`",
     'args.un spoken == "x"': "no CEL",
+    'args.un == "x"': "give it one by `as:`",
     'args["name"] == "Ada"': "compare values of one type",
     "(args.urgent": "bracket",
     'args.name == "Ada': "quote",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
+from roadworthy.contract.messages import Message
 from roadworthy.contract.names import did_you_mean, nearest
 from roadworthy.contract.shapes import Shape
 
@@ -50,11 +51,11 @@ _ELSEWHERE = {
 
 
 def explain(
-    said: str, *, text: str, names: Mapping[str, Shape], fields: Mapping[str, Sequence[str]], place: str
+    said: str, *, text: str, names: Mapping[str, Shape], messages: Mapping[str, Message], place: str
 ) -> Iterator[tuple[int | None, str]]:
     """What is wrong, with its place in the text counted from 0.
 
-    `names` are the variables of the place, `fields` the field names of each message type.
+    `names` are the variables of the place, `messages` the types of objects.
     """
     seen: set[str] = set()
     starts = [0]
@@ -63,7 +64,7 @@ def explain(
     found = [(starts[int(line) - 1] + int(column) - 1, what) for line, column, what in _ENTRY.findall(said)]
     syntax = [entry for entry in found if entry[1].startswith("Syntax error")]
     for at, what in syntax[:1] or found:
-        cure = _cure(what, at, text, names, fields, place)
+        cure = _cure(what, at, text, names, messages, place)
         if cure is not None and cure not in seen:
             seen.add(cure)
             yield at, cure
@@ -72,29 +73,37 @@ def explain(
 
 
 def _cure(
-    what: str, at: int, text: str, names: Mapping[str, Shape], fields: Mapping[str, Sequence[str]], place: str
+    what: str, at: int, text: str, names: Mapping[str, Shape], messages: Mapping[str, Message], place: str
 ) -> str | None:
     if what.startswith(("Syntax error", "unsupported syntax")):
         return _syntax(text, what)
     match = _FIELD.search(what)
     if match is not None:
-        field, known = match[1], fields.get(match[2], ())
-        return f"there is no field {field!r}; {_choose(field, known)}"
+        field, message = match[1], messages.get(match[2])
+        return f"there is no field {field!r}; {_unknown_field(field, message)}"
     match = _UNDECLARED.search(what)
     if match is not None:
         return _undeclared(match[1], at, text, names, place)
     match = _OVERLOAD.search(what)
     if match is not None:
-        return _overload(match[1], _types(match[2].strip("()")), fields)
+        return _overload(match[1], _types(match[2].strip("()")), messages)
     match = _SELECT.search(what)
     if match is not None:
-        return f"a {_type(match[1], fields)} has no fields; leave out what follows the point"
+        return f"a {_type(match[1], messages)} has no fields; leave out what follows the point"
     return what.strip()
 
 
 def _choose(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    return did_you_mean(name, known, none="it has none; a field that is no identifier needs `as:`")
+    return did_you_mean(name, known, none="there is none")
+
+
+def _unknown_field(name: str, message: Message | None) -> str:
+    if message is None:
+        return "check how it is written"
+    for key in message.unspoken:
+        if key.startswith(name):
+            return f"{key!r} is no name that a condition can say; give it one by `as:` in its type"
+    return did_you_mean(name, message.names, none="the object has none that a condition can name")
 
 
 def _syntax(text: str, what: str) -> str:
@@ -167,10 +176,10 @@ def _bare(type_: str) -> str:
     return type_.removeprefix("wrapper(").removesuffix(")") if type_.startswith("wrapper(") else type_
 
 
-def _type(type_: str, fields: Mapping[str, Sequence[str]]) -> str:
+def _type(type_: str, messages: Mapping[str, Message]) -> str:
     bare = _bare(type_)
-    if bare in fields:
-        shown = ", ".join(list(fields[bare])[:4])
+    if bare in messages:
+        shown = ", ".join(messages[bare].names[:4])
         return f"object with the fields {shown}" if shown else "object"
     names: Mapping[str, str] = {
         "double": "decimal or number",
@@ -179,14 +188,14 @@ def _type(type_: str, fields: Mapping[str, Sequence[str]]) -> str:
         "bool": "true/false",
     }
     if bare.startswith("list("):
-        return f"list of {_type(bare[5:-1], fields)}"
+        return f"list of {_type(bare[5:-1], messages)}"
     return names.get(bare, bare)
 
 
-def _overload(function: str, types: list[str], fields: Mapping[str, Sequence[str]]) -> str:
+def _overload(function: str, types: list[str], messages: Mapping[str, Message]) -> str:
     sign = _SIGNS.get(function, function)
     bare = [_bare(t) for t in types]
-    said = " and ".join(_type(t, fields) for t in types)
+    said = " and ".join(_type(t, messages) for t in types)
     if function in _EXACT and "double" in bare:
         exact = _EXACT[function]
         return f"{sign} is not exact on decimals; write {exact}(a, b), with literals such as 2.00"

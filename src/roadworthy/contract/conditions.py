@@ -292,10 +292,10 @@ def compile_text(text: str, scope: Scope, *, of_type: str = "BOOL") -> Program |
         expression = scope.env.compile(text)
     except RuntimeError as error:
         shapes = {name: variable.shape for name, variable in scope.variables.items()}
-        fields = {name: message.names for name, message in scope.types.by_name.items()}
+        messages = scope.types.by_name
         return [
             Fault(at=at, text=said)
-            for at, said in explain(str(error), text=text, names=shapes, fields=fields, place=scope.place)
+            for at, said in explain(str(error), text=text, names=shapes, messages=messages, place=scope.place)
         ]
     returned = expression.return_type().name()
     if returned != of_type:

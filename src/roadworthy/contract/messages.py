@@ -159,6 +159,8 @@ class Message:
     name: str
     make: Callable[..., Any]
     fields: tuple[_Field, ...]
+    unspoken: tuple[str, ...] = ()
+    """Fields that no condition can name until they are given a name by `as:`."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -243,7 +245,8 @@ class Types:
                 message.oneof_decl.add(name=f"_rw{number}")
         file.dependency.extend(sorted(needs))
         self.pool.AddSerializedFile(file.SerializeToString())
-        made = Message(name=f"rw.{name}", make=self._class(f"rw.{name}"), fields=described)
+        unspoken = tuple(key for key, shape in fields.items() if not speakable(spoken(key, shape)))
+        made = Message(name=f"rw.{name}", make=self._class(f"rw.{name}"), fields=described, unspoken=unspoken)
         self._messages[signature] = made
         self.by_name[made.name] = made
         return made
