@@ -252,7 +252,7 @@ class _Checker:
                 text = f"{rule.id} has no effect: {where} says {other.then} to every such call; remove one"
                 self.warn(("rules", i), "unreachable_rule", text)
             elif _implies(rule, other):
-                text = f"{rule.id} has no effect: whenever it fires {where} says {other.then}; remove one or mend a bound"
+                text = f"{rule.id} has no effect: whenever it fires {where} says {other.then}; remove it or mend it"
                 self.warn(("rules", i), "shadowed_rule", text)
 
     # what is declared and never used -----------------------------------------------------------------------------

@@ -13,7 +13,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from roadworthy.contract.shapes import Shapes
 from roadworthy.core import canonical
@@ -51,10 +60,17 @@ def _quoted_number(value: object) -> object:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), PlainSerializer(_with_unit, return_type=str)]
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    PlainSerializer(_with_unit, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^({_DURATION.pattern})$"}),
+]
 """A duration, written `500ms`, `3s`, `10m`, `4h` or `7d`; held in seconds."""
 
-Number = Annotated[str, BeforeValidator(_quoted_number)]
+Number = Annotated[
+    str, BeforeValidator(_quoted_number), WithJsonSchema({"type": "string", "pattern": r"^-?\d+(\.\d+)?$"})
+]
 """A decimal number, written as a quoted string so that no digit is lost."""
 
 Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
@@ -113,8 +129,11 @@ class TypeSpec(Part):
     description: str | None = None
     title: str | None = None
     enum: tuple[Any, ...] | None = None
+    """All values that fit."""
     const: Any = None
+    """The one value that fits."""
     default: Any = None
+    """Used where the argument is left out; an argument with a default is optional."""
     examples: tuple[Any, ...] | None = None
     pattern: str | None = None
     """Must match in full."""
@@ -131,26 +150,38 @@ class TypeSpec(Part):
     max: Number | None = None
     """The greatest decimal, quoted."""
     items: Spec | None = None
+    """The type of each item; leave it out for anything."""
     min_items: int | None = Field(default=None, alias="minItems", ge=0)
     max_items: int | None = Field(default=None, alias="maxItems", ge=0)
     unique_items: bool | None = Field(default=None, alias="uniqueItems")
     properties: dict[str, Spec] | None = None
+    """The fields of an object."""
     required: tuple[str, ...] | None = None
+    """The fields that are always there; without it all that are not `optional`."""
     additional_properties: Spec | bool | None = Field(default=None, alias="additionalProperties")
     """The type of the values of a map; true or false as in JSON Schema."""
     nullable: bool | None = None
+    """null fits, too."""
     optional: bool | None = None
+    """It may be left out."""
     entity: str | None = None
     """The entity whose key this value is."""
     labels: tuple[str, ...] | None = None
+    """Who may read it: names under `labels`."""
     trust: Literal["trusted", "untrusted"] | TrustWhen | None = None
+    """`untrusted`: written by outsiders, as all below it; it may inform, it never instructs and vouches for nothing."""
     origin: tuple[str, ...] | OriginNot | None = None
+    """Where the value must have been seen: user, trusted, contract, facts, derived …; or {not: [...]}."""
     destination: tuple[str, ...] | None = None
+    """Who vouches for the address: names under `directories`, or the beginning of addresses."""
     else_: Literal["ask", "deny"] | None = Field(default=None, alias="else")
+    """What happens to a destination that nobody vouches for."""
     unit: str | None = None
+    """What a number counts, such as EUR."""
     of: Literal["subject", "anyone"] | None = None
     """`anyone`: the value need not belong to the subject of the run."""
     pick: Literal["user", "any"] | None = None
+    """`any`: the agent may pick one of several candidates without words of the user that tell which."""
     wire: Literal["string", "number"] | None = None
     """How the tool wants a decimal; a string unless it says `number`."""
     as_: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(default=None, alias="as")
@@ -169,7 +200,9 @@ class Owner(Part):
 
 class Subject(Part):
     entity: str
+    """The entity that a run acts for."""
     established_by: tuple[str, ...] = ()
+    """The look-ups that establish it, where the application does not know it."""
 
 
 class Entity(Part):
@@ -181,13 +214,16 @@ class Entity(Part):
 
 class SameAs(Part):
     from_: str = Field(alias="from")
+    """An entity."""
     to: str
+    """The entity that it is in another system."""
     by: str
     """The look-up that leads from one to the other."""
 
 
 class Label(Part):
     readers: Literal["owner", "nobody"] | tuple[str, ...]
+    """The owner of the data, nobody, or a list of roles."""
 
 
 class Verify(Part):
@@ -197,27 +233,39 @@ class Verify(Part):
 
 class Directory(Part):
     of: str | None = None
+    """The entity that an entry belongs to."""
     from_: tuple[str, ...] = Field(alias="from")
+    """The reads that fill it."""
     field: str
+    """The field of their results that holds the destination."""
     verify: Verify | None = None
+    """How the gate itself looks a value up."""
 
 
 class Need(Part):
     call: str
+    """The tool whose result must have been seen."""
     same: tuple[str, ...] = ()
+    """The arguments that must be the same in both calls."""
     where: Cel | None = None
+    """What must be true of it: CEL over `args` and `result`."""
     within: Seconds | None = None
+    """How fresh it must be."""
     since: tuple[str, ...] = ()
+    """The calls after which it must be seen again."""
 
 
 class Confirm(Part):
     by: Literal["user"] = "user"
     read_out: tuple[str, ...]
+    """The arguments that stood in the question that the user said yes to."""
 
 
 class Idempotent(Part):
     key: tuple[str, ...]
+    """The arguments that make two calls the same."""
     passed_as: str
+    """The argument in which the gate passes the key; the model never sees it."""
     scope: Literal["run", "forever"] = "run"
 
 
@@ -225,12 +273,16 @@ class Lookup(Part):
     tool: str
     args: dict[str, str] | None = None
     done_when: Cel
+    """CEL over `result`: true when the write in doubt has happened."""
 
 
 class Undo(Part):
     tool: str
+    """The tool that takes it back."""
     args: dict[str, str]
+    """Where its arguments come from: args.X, result.X or before.X."""
     before: str | None = None
+    """A read made before the write, for `before.X`."""
 
 
 class Breaker(Part):
@@ -241,34 +293,53 @@ class Breaker(Part):
 
 class Tool(Part):
     effect: Literal["read", "compute", "write", "send"]
+    """read | compute | write | send; writes and sends wait for the level."""
     args: dict[str, Spec] = Field(default_factory=dict)
+    """Its arguments and their types."""
     returns: Spec | None = None
+    """The type of its result; without it the result is untrusted and untyped."""
     name: str | None = None
     """What the model calls it, where that differs from the key."""
     description: str | None = None
+    """What the model is told about it."""
     before_subject: bool = False
+    """Open before the subject is known."""
     timeout: Seconds | None = None
+    """How long a call may take."""
     retries: int = Field(default=0, ge=0, le=10)
+    """For reads, and for writes whose tool honours the key."""
     concurrency: int | None = Field(default=None, ge=1)
+    """The most calls at a time."""
     breaker: Breaker | None = None
     fails_when: Cel | None = None
+    """CEL over `result`: true where the tool reports failure in its result."""
     needs: tuple[Need, ...] = ()
+    """What must have been seen before."""
     confirm: Confirm | None = None
+    """What the user must have said yes to."""
     idempotent: Idempotent | None = None
     lookup: Lookup | None = None
+    """How a write in doubt is settled."""
     undo: Undo | None = None
+    """How it is taken back."""
     only: Literal["undo"] | None = None
+    """`undo`: only the gate calls it, to take something back."""
 
 
 class Autonomy(Part):
     start: Level = "shadow"
+    """The level on the first day."""
     ceiling: Level = "autonomous"
+    """The highest level that it may ever reach."""
     approver: str | None = None
+    """The role that answers when an action is held."""
 
 
 class Evidence(Part):
     pass_rate: Number
+    """The share of good runs that must be shown, quoted."""
     confidence: Number
+    """How sure one must be of it, quoted."""
 
 
 class Criterion(Part):
@@ -276,10 +347,15 @@ class Criterion(Part):
 
     id: str
     check: Cel | None = None
+    """CEL over the run, judged when it ends."""
     signal: str | None = None
+    """An outcome that is reported later."""
     judge: str | None = None
+    """A rubric for a model, opt-in."""
     within: Seconds | None = None
+    """How long to wait for the signal."""
     expect: bool | None = None
+    """Whether the signal is to come."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Criterion:
@@ -290,11 +366,16 @@ class Criterion(Part):
 
 class Capability(Part):
     means: str
+    """What the user wants, in one sentence."""
     examples: tuple[str, ...] = ()
+    """What users say."""
     tools: tuple[str, ...] = ()
+    """The tools that it opens, beside the common ones."""
     autonomy: Autonomy = Field(default_factory=Autonomy)
     evidence: Evidence | None = None
+    """What must be shown before it may rise."""
     success: tuple[Criterion, ...] = ()
+    """When it has succeeded."""
 
 
 class ToolSet(Part):
@@ -312,61 +393,90 @@ class With(Part):
 
 class Ask(Part):
     role: str
+    """Who answers; `user` is the user, through the authenticated chat."""
     approvals: int = Field(default=1, ge=1)
+    """How many people must agree."""
     not_: tuple[str, ...] = Field(default=(), alias="not")
+    """Who may not answer, such as the requester."""
     within: Seconds | None = None
+    """How long an answer may take."""
     on_silence: Literal["deny"] = "deny"
+    """What no answer means."""
     meanwhile: Literal["tell", "suspend"] = "tell"
+    """`tell`: the chat goes on; `suspend`: the run waits."""
 
 
 class Example(Part):
     """A case that a rule must catch or let pass; run when the contract is loaded."""
 
     args: dict[str, Any] = Field(default_factory=dict)
+    """The arguments that the rule looks at."""
     given: dict[str, Any] = Field(default_factory=dict)
+    """Results that `with` binds."""
     facts: dict[str, Any] = Field(default_factory=dict)
     heard: str = ""
+    """The user's words."""
     count: dict[str, int] = Field(default_factory=dict)
+    """Calls made before, by tool."""
     sum: dict[str, Number] = Field(default_factory=dict)
+    """Sums before, by TOOL.ARGUMENT, quoted."""
     now: str | None = None
+    """The time, quoted."""
 
 
 class Examples(Part):
     caught: tuple[Example, ...] = ()
+    """Calls that the rule must catch."""
     passed: tuple[Example, ...] = ()
+    """Calls that it must let pass."""
 
 
 class Rule(Part):
     id: str
     tools: tuple[str, ...] | ToolSet
+    """A list of tools, or {effect: write}."""
     when: Cel | None = None
+    """It fires where this is true; without it, always."""
     unless: Cel | None = None
+    """It does not fire where this is true."""
     with_: dict[str, With] = Field(default_factory=dict, alias="with")
+    """Earlier results, by the name that the condition uses."""
     then: Literal["deny", "clarify", "ask"]
+    """deny | clarify (the user must say more) | ask (a person decides)."""
     ask: Ask | None = None
+    """Who is asked; without it the capability's approver."""
     because: str
+    """Why, for the people and the agent that it stops."""
     enforce: bool = True
+    """false: only recorded, it stops nothing."""
     examples: Examples = Field(default_factory=Examples)
+    """Cases, run when the contract is loaded."""
 
 
 class FlowRule(Part):
     id: str
     label: str
+    """Data that carries this label …"""
     into: tuple[str, ...]
+    """… may not go into these tools, nor into `reply` …"""
     only_to: str | None = None
+    """… except to the address that this directory holds for its owner."""
     then: Literal["deny", "ask"] = "deny"
     because: str
 
 
 class Claim(Part):
     says: tuple[str, ...]
+    """Words that may be told the user only when …"""
     needs: str
+    """… this tool was called."""
 
 
 class RunBudget(Part):
     tool_calls: int | None = Field(default=None, ge=0)
     writes: int | None = Field(default=None, ge=0)
     wall: Seconds | None = None
+    """Time; waiting for a person does not count."""
     model_tokens: int | None = Field(default=None, ge=0)
 
 
@@ -389,22 +499,29 @@ class DayBudget(Part):
 
 class Budgets(Part):
     run: RunBudget = Field(default_factory=RunBudget)
+    """What one run may use."""
     day: tuple[DayBudget, ...] = ()
+    """What may be used in a day."""
 
 
 class PrincipalSpec(Part):
     authenticated_by: str | None = None
     capabilities: tuple[str, ...]
+    """What it may run."""
 
 
 class Escalate(Part):
     to: str
+    """The role that takes over."""
     tool: str | None = None
+    """The agent's own way to a person."""
     on: tuple[Literal["out_of_scope", "budget", "repeated_denial", "in_doubt", "diverged"], ...] = ()
+    """When a run is handed over."""
 
 
 class LedgerDown(Part):
     reads: Literal["allow", "deny"] = "deny"
+    """Whether reads go on while nothing can be recorded."""
     writes: Literal["deny"] = "deny"
 
 
@@ -414,30 +531,55 @@ class Contract(Part):
     roadworthy: Literal[1]
     """The version of the file format."""
     agent: str
+    """The name of the agent."""
     version: str
+    """The version of this contract, quoted."""
     goal: str
+    """What the agent is for, in one sentence."""
     owner: Owner
+    """Who answers for it."""
     people: str | None = None
+    """A file of roles, members and public keys."""
     signatures: dict[Level, tuple[str, ...]] = Field(default_factory=dict[Level, tuple[str, ...]])
+    """Which roles must have signed before a level may be used."""
     subject: Subject | None = None
+    """Whom a run acts for; set once, never changed."""
     zone: str = "UTC"
+    """The time zone of `now`, `today` and of times without one."""
     facts: dict[str, Spec] = Field(default_factory=dict)
+    """Values that the application vouches for."""
     entities: dict[Name, Entity] = Field(default_factory=dict)
+    """What ids mean: an id means nothing without its system."""
     same_as: tuple[SameAs, ...] = ()
+    """The bridges from an entity of one system to another."""
     labels: dict[str, Label] = Field(default_factory=dict)
+    """Who may read what."""
     directories: dict[str, Directory] = Field(default_factory=dict)
+    """Who vouches for a destination."""
     types: dict[str, Spec] = Field(default_factory=dict)
+    """Types with a name."""
     tools: dict[Name, Tool]
+    """All tools, with their effects and types."""
     common: tuple[str, ...] = ()
+    """The tools that are open in every capability."""
     capabilities: dict[str, Capability]
+    """The units of scope, evidence and autonomy."""
     rules: tuple[Rule, ...] = ()
+    """What narrows the use of open tools: deny > clarify > ask > allow."""
     flow: tuple[FlowRule, ...] = ()
+    """Where labelled data may go."""
     claims: tuple[Claim, ...] = ()
+    """What may be told only when it was done."""
     budgets: Budgets = Field(default_factory=Budgets)
+    """What may be used up."""
     principals: dict[str, PrincipalSpec] = Field(default_factory=dict)
+    """Who may run this agent."""
     hosted_tools: Literal["refuse"] | tuple[str, ...] = "refuse"
+    """Tools that run at the model's provider never pass the gate: refuse, or the accepted names."""
     escalate: Escalate | None = None
+    """Who takes over."""
     ledger_down: LedgerDown = Field(default_factory=LedgerDown)
+    """What goes on while nothing can be recorded."""
     _place: Callable[[Finding], Finding] | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:

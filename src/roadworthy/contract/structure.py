@@ -66,6 +66,7 @@ class _Problem:
 
 def build(written: Written) -> Contract | None:
     """The contract without what does not fit, which is added to `written.findings`. None where nothing is left."""
+    _empty(written)
     reported: set[tuple[Path, str]] = {(f.path, f.text) for f in written.findings}
     for _ in range(_ROUNDS):
         data = written.left()
@@ -86,6 +87,22 @@ def build(written: Written) -> Contract | None:
         if () in written.holes:
             return None
     return None
+
+
+def _empty(written: Written) -> None:
+    """A key without a value would read as if it were not there: `when:` with nothing behind it would always fire."""
+    for path, place in written.values.items():
+        if written.at(path) is not None or path in written.holes or not path:
+            continue
+        inside = path[:-1]
+        if path[-1] in ("const", "default") or "enum" in inside or "examples" in inside or inside[-1:] == ("type",):
+            continue
+        cure = "write a value, or leave the key out"
+        if place.flow and not place.text:
+            cure = f"{cure}; if it belongs to the text before it, quote that text as a whole"
+        text = f"nothing stands after `{path[-1]}`; {cure}"
+        written.findings.append(written.found(path, text, code="no_value", at=written.keys.get(path)))
+        written.holes.add(path)
 
 
 def _problems(error: ValidationError, written: Written) -> list[_Problem]:
@@ -175,9 +192,7 @@ def _unknown(loc: Path, path: Path, written: Written) -> _Problem:
     beside = written.at(path[:-1])
     free = [k for k in known if not isinstance(beside, Mapping) or k not in beside]
     near = nearest(key, free)
-    if value is None and place is not None and place.flow and (written.values[path].text or "") == "":
-        cure = "if it belongs to the text before it, quote that text as a whole (commas and braces end it here)"
-    elif model is TypeSpec and key in _OTHER_SCHEMA:
+    if model is TypeSpec and key in _OTHER_SCHEMA:
         cure = "this part of JSON Schema cannot be judged before a call; write one type, or `any`"
     elif near is None and model is TypeSpec and isinstance(value, str | Mapping):
         cure = "if `type` and this are fields of an object, write {type: object, properties: {...}}"
@@ -262,8 +277,6 @@ def _misfit(kind: str, value: Any, raw: str, loc: Path, place: Place | None) -> 
         cure = "; this part of JSON Schema cannot be judged before a call, write one type, or `any`"
     elif wanted.startswith("a type") and isinstance(value, tuple):
         cure = "; for one of several values write {type: string, enum: [...]}"
-    elif value is None:
-        cure = "; write one, or leave the key out"
     return f"{wanted} stands here, not {thing}{cure}"
 
 

@@ -1,0 +1,348 @@
+"""The tools that a program has, as far as its code tells: functions, framework tools and OpenAI function schemas.
+
+Frameworks are known by the shape of their objects and never imported: `.args_schema` or `.args` (LangChain, CrewAI),
+`.schema` (AutoGen), a mapping with `parameters` (OpenAI).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from types import ModuleType
+from typing import Any, Literal, Union, cast, get_args, get_origin
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from roadworthy.core.errors import UsageError
+
+Schema = Mapping[str, Any]
+"""A type in the words of a contract, long form: `{"type": "string", "enum": [...]}`; `{"type": "any"}` says nothing."""
+
+_ANY: Schema = {"type": "any"}
+_MOST_DEEP = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One argument of a tool."""
+
+    schema: Schema
+    required: bool
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeTool:
+    """A tool as its code declares it."""
+
+    name: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])
+    open: bool = False
+    """It takes any further argument (`**kwargs`)."""
+    description: str | None = None
+    returns: Schema = field(default_factory=lambda: _ANY)
+
+
+def code_tools(source: Any) -> tuple[CodeTool, ...]:
+    """The tools in a module, a list, a mapping from names to tools, or one tool.
+
+    Raises UsageError for what is no tool.
+    """
+    if isinstance(source, ModuleType):
+        functions = [
+            value for name, value in vars(source).items() if not name.startswith("_") and _own_tool(value, source)
+        ]
+        return tuple(_tool(value, None) for value in functions)
+    named = _mapping(source)
+    if named is not None and not _is_schema(named):
+        return tuple(_tool(value, str(name)) for name, value in named.items())
+    if named is None and isinstance(source, Iterable) and not isinstance(source, str | bytes | BaseModel):
+        return tuple(_tool(value, None) for value in cast("Iterable[Any]", source))
+    inner: Any = getattr(cast("object", source), "tools", None)  # a toolkit or an agent
+    if isinstance(inner, list | tuple) and named is None:
+        return code_tools(cast("Sequence[Any]", inner))
+    return (_tool(source, None),)
+
+
+def _own_tool(value: Any, module: ModuleType) -> bool:
+    if inspect.isfunction(value):
+        return value.__module__ == module.__name__
+    return not inspect.isclass(value) and not inspect.ismodule(value) and _framework_schema(value) is not None
+
+
+def _mapping(value: object) -> Mapping[str, Any] | None:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+
+
+def _is_schema(value: Mapping[str, Any]) -> bool:
+    function = _mapping(value.get("function", value))
+    return function is not None and isinstance(function.get("name"), str)
+
+
+def _tool(value: object, name: str | None) -> CodeTool:
+    mapping = _mapping(value)
+    if mapping is not None and _is_schema(mapping):
+        function: Mapping[str, Any] = mapping.get("function", mapping)
+        parameters: Any = function.get("parameters") or function.get("input_schema") or {}
+        return _from_schema(name or str(function["name"]), parameters, function.get("description"), None)
+    schema = _framework_schema(value)
+    if schema is not None:
+        inner: Any = getattr(value, "func", None) or getattr(value, "coroutine", None) or getattr(value, "_func", None)
+        known_as: Any = name or getattr(value, "name", None) or getattr(inner, "__name__", "tool")
+        return _from_schema(str(known_as), schema, _text(getattr(value, "description", None)), inner)
+    if callable(value) and not inspect.isclass(value):
+        return _from_function(value, name)
+    shown = name or type(value).__name__
+    raise UsageError(
+        f"{shown} is no tool: give functions, tools of LangChain, AutoGen or CrewAI, or OpenAI function schemas"
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _framework_schema(value: Any) -> Schema | None:
+    """The JSON Schema of a framework tool's arguments; None where the object is none."""
+    if inspect.isfunction(value) or inspect.ismethod(value) or inspect.isclass(value):
+        return None
+    for name in ("tool_call_schema", "args_schema"):
+        model: Any = getattr(value, name, None)
+        if inspect.isclass(model) and issubclass(model, BaseModel):
+            return model.model_json_schema()
+        if isinstance(model, Mapping):
+            return cast("Schema", model)
+    declared: Any = getattr(value, "schema", None)
+    if isinstance(declared, Mapping) and "parameters" in declared:
+        return cast("Schema", declared["parameters"])
+    arguments: Any = getattr(value, "args", None)
+    if isinstance(arguments, Mapping) and isinstance(getattr(value, "name", None), str):
+        properties = cast("Mapping[str, Any]", arguments)
+        return {"type": "object", "properties": properties, "required": list(properties)}
+    return None
+
+
+def _from_schema(name: str, schema: Any, description: Any, function: Callable[..., Any] | None) -> CodeTool:
+    if not isinstance(schema, Mapping):
+        raise UsageError(f"{name}: its parameters are no JSON Schema of an object")
+    whole = cast("Schema", schema)
+    properties = cast("Mapping[str, Any]", whole.get("properties") or {})
+    required = set(cast("Sequence[str]", whole.get("required") or ()))
+    definitions = cast("Mapping[str, Any]", whole.get("$defs") or whole.get("definitions") or {})
+    return CodeTool(
+        name=name,
+        parameters={
+            arg: Parameter(
+                schema=in_our_words(inner, definitions),
+                required=arg in required,
+                description=_said_of(arg, inner),
+            )
+            for arg, inner in properties.items()
+        },
+        open=bool(whole.get("additionalProperties", False)) and not properties,
+        description=_text(description),
+        returns=_returned(function) if function is not None else _ANY,
+    )
+
+
+def _said_of(arg: str, schema: Any) -> str | None:
+    text = _text((_mapping(schema) or {}).get("description"))
+    return text if text != arg else None
+
+
+_KEPT = (
+    "pattern", "format", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+    "multipleOf", "minItems", "maxItems", "uniqueItems",
+)  # fmt: skip
+_FORMATS = ("email", "uri", "date", "date-time", "time", "uuid")
+
+
+def in_our_words(schema: Any, definitions: Mapping[str, Any], depth: int = 0) -> Schema:
+    """A JSON Schema as a contract can say it; what it cannot say becomes `any`."""
+    if not isinstance(schema, Mapping) or depth > _MOST_DEEP:
+        return _ANY
+    given = cast("Schema", schema)
+    reference = given.get("$ref")
+    if isinstance(reference, str):
+        return in_our_words(definitions.get(reference.rsplit("/", 1)[-1]), definitions, depth + 1)
+    options = given.get("anyOf") or given.get("oneOf") or given.get("allOf")
+    if isinstance(options, Sequence) and not isinstance(options, str):
+        return _one_of(cast("Sequence[Any]", options), definitions, depth)
+    kind = given.get("type")
+    if isinstance(kind, Sequence) and not isinstance(kind, str):
+        words = [w for w in cast("Sequence[str]", kind) if w != "null"]
+        if len(words) != 1:
+            return _ANY
+        return {**in_our_words({**given, "type": words[0]}, definitions, depth + 1), "nullable": True}
+    if kind is None and isinstance(given.get("properties"), Mapping):
+        kind = "object"
+    if kind is None and (given.get("enum") or "const" in given):
+        return _words(given)
+    if kind not in ("string", "integer", "number", "boolean", "array", "object"):
+        return _ANY
+    ours: dict[str, Any] = {"type": kind}
+    ours |= {key: given[key] for key in _KEPT if given.get(key) is not None}
+    if ours.get("format") not in _FORMATS:
+        ours.pop("format", None)
+    if given.get("enum") or "const" in given:
+        ours["enum"] = _words(given).get("enum", [])
+    if kind == "array" and "items" in given:
+        ours["items"] = in_our_words(given["items"], definitions, depth + 1)
+    if kind == "object":
+        ours |= _fields(given, definitions, depth)
+    return ours
+
+
+_WORD_TYPES = {"str": "string", "int": "integer", "bool": "boolean"}
+
+
+def _words(given: Schema) -> Schema:
+    values = list(cast("Sequence[Any]", given.get("enum") or [given.get("const")]))
+    real = [v for v in values if v is not None]
+    kinds = {_WORD_TYPES.get(type(v).__name__) for v in real}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind is None:
+        return _ANY
+    return {"type": kind, "enum": list(dict.fromkeys(real))} | ({"nullable": True} if None in values else {})
+
+
+def _one_of(options: Sequence[Any], definitions: Mapping[str, Any], depth: int) -> Schema:
+    kinds = [cast("Schema", o).get("type") if isinstance(o, Mapping) else None for o in options]
+    real = [o for o, kind in zip(options, kinds, strict=True) if kind != "null"]
+    nullable: Schema = {"nullable": True} if len(real) < len(options) else {}
+    if len(real) == 1:
+        return {**in_our_words(real[0], definitions, depth + 1), **nullable}
+    if set(kinds) - {"null"} == {"number", "string"}:  # what pydantic writes for a Decimal
+        return {"type": "decimal", **nullable}
+    return {**_ANY, **nullable}
+
+
+def _fields(given: Schema, definitions: Mapping[str, Any], depth: int) -> Schema:
+    properties = cast("Mapping[str, Any]", given.get("properties") or {})
+    more = given.get("additionalProperties")
+    if not properties:
+        extra = in_our_words(more, definitions, depth + 1) if isinstance(more, Mapping) else None
+        return {"additionalProperties": extra} if extra is not None else {}
+    required = set(cast("Sequence[str]", given.get("required") or ()))
+    fields: dict[str, Any] = {}
+    for name, inner in properties.items():
+        ours = in_our_words(inner, definitions, depth + 1)
+        fields[name] = ours if name in required else {**ours, "optional": True}
+    return {"properties": fields}
+
+
+# functions ----------------------------------------------------------------------------------------------------------
+
+
+def _from_function(function: Callable[..., Any], name: str | None) -> CodeTool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name or function!r}: its arguments cannot be read: {error}") from error
+    hints = _hints(function)
+    parameters: dict[str, Parameter] = {}
+    takes_any = False
+    for arg, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_any = True
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            parameters[arg] = Parameter(
+                schema=of_annotation(hints.get(arg, Any)), required=parameter.default is parameter.empty
+            )
+    return CodeTool(
+        name=name or getattr(function, "__name__", type(function).__name__),
+        parameters=parameters,
+        open=takes_any,
+        description=_first_line(inspect.getdoc(function)),
+        returns=_returned(function),
+    )
+
+
+def _returned(function: Callable[..., Any]) -> Schema:
+    return of_annotation(_hints(function).get("return", Any))
+
+
+def _first_line(doc: str | None) -> str | None:
+    return doc.strip().splitlines()[0] if doc and doc.strip() else None
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception:  # a name that cannot be looked up here must not hide the other arguments
+        return {k: v for k, v in getattr(function, "__annotations__", {}).items() if not isinstance(v, str)}
+
+
+_PLAIN: Mapping[Any, Schema] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    Decimal: {"type": "decimal"},
+    datetime: {"type": "string", "format": "date-time"},
+    date: {"type": "string", "format": "date"},
+    time: {"type": "string", "format": "time"},
+    UUID: {"type": "string", "format": "uuid"},
+    dict: {"type": "object"},
+    list: {"type": "array"},
+    tuple: {"type": "array"},
+    set: {"type": "array"},
+    Mapping: {"type": "object"},
+    Sequence: {"type": "array"},
+    Iterable: {"type": "array"},
+}
+
+
+def of_annotation(annotation: Any, depth: int = 0) -> Schema:
+    """A Python annotation in the words of a contract; what it cannot say becomes `any`."""
+    if depth > _MOST_DEEP:
+        return _ANY
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is typing.Annotated:
+        return of_annotation(args[0], depth + 1)
+    if origin is Literal:
+        return _words({"enum": list(args)})
+    if origin in (Union, types.UnionType):
+        real = [a for a in args if a is not type(None)]
+        if len(real) != 1:
+            return _ANY
+        inner = of_annotation(real[0], depth + 1)
+        return {**inner, "nullable": True} if len(real) < len(args) else inner
+    if origin in _PLAIN and args:
+        schema = _PLAIN[origin]
+        if schema["type"] == "array":
+            return {"type": "array", "items": of_annotation(args[0], depth + 1)}
+        return {"type": "object", "additionalProperties": of_annotation(args[-1], depth + 1)}
+    if not inspect.isclass(annotation):
+        return _ANY
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    return _of_class(annotation, depth)
+
+
+def _of_class(annotation: type[Any], depth: int) -> Schema:
+    if issubclass(annotation, enum.Enum):
+        return _words({"enum": [member.value for member in annotation]})
+    if issubclass(annotation, BaseModel):
+        schema = annotation.model_json_schema()
+        return in_our_words(schema, cast("Mapping[str, Any]", schema.get("$defs") or {}))
+    if dataclasses.is_dataclass(annotation):
+        hints = _hints(cast("Any", annotation))
+        fields = {f.name: of_annotation(hints.get(f.name, Any), depth + 1) for f in dataclasses.fields(annotation)}
+        return {"type": "object", "properties": fields}
+    if typing.is_typeddict(annotation):
+        optional: frozenset[str] = getattr(annotation, "__optional_keys__", frozenset[str]())
+        fields = {
+            name: {**of_annotation(hint, depth + 1), **({"optional": True} if name in optional else {})}
+            for name, hint in _hints(annotation).items()
+        }
+        return {"type": "object", "properties": fields}
+    return _ANY
