@@ -5,11 +5,13 @@ Everything that came from a user, a model or a tool goes through `shown` before 
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
+from rich.cells import cell_len
 from rich.console import Console
 
 from roadworthy.core.visible import visible
@@ -35,5 +37,19 @@ def shown(text: str, *, lines: bool = True) -> str:
 
 def json_line(value: Mapping[str, Any]) -> None:
     """Write one line of JSON to standard output. Times, dates and dataclasses are written as JSON knows them."""
-    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    try:
+        line = orjson.dumps(value, default=str).decode()
+    except TypeError:  # integers and broken text that tools may send and orjson refuses
+        line = json.dumps(value, default=str, separators=(",", ":"))
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table, every column as wide as its widest cell; cells are shown safely, on one line."""
+    lines = [[shown(cell, lines=False) for cell in row] for row in (header, *rows)]
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

@@ -69,8 +69,8 @@ class Ledger:
     def open(cls, url: str | Path = ":memory:", *, read_only: bool = False) -> Self:
         """Open a ledger, or make one.
 
-        `url`: a path, `sqlite:///PATH`, or `:memory:` for one that is gone when it is closed. `read_only` never
-        creates, changes or locks anything, and reads a ledger that somebody else is writing.
+        `url`: a path, `sqlite:///PATH`, or `:memory:` for one that is gone when it is closed. `read_only` neither
+        creates a ledger nor appends to one, and reads while somebody else is writing.
         """
         path = _path_of(url)
         if path is None and read_only:

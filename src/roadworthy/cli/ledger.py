@@ -1,0 +1,255 @@
+"""`roadworthy ledger`: read what an agent did, and why it was allowed to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, cast, get_args
+
+import typer
+from rich.text import Text
+
+from roadworthy.cli.terminal import columns, err, json_line, out, shown
+from roadworthy.core.canonical import dumps
+from roadworthy.core.errors import UsageError
+from roadworthy.core.types import Entry, Kind, Realm
+from roadworthy.ledger.rows import RunSummary
+from roadworthy.ledger.store import Ledger
+
+app = typer.Typer(add_completion=False)
+
+_SHOWN_RUNS: Final = 50
+_CUT: Final = 600
+_COLOURS: Final[Mapping[str, str]] = {
+    "user": "cyan", "agent": "green", "deny": "bold red", "clarify": "yellow", "ask": "yellow", "failed": "red",
+    "in_doubt": "bold magenta", "denied": "bold red", "stop": "bold red", "person": "magenta",
+}  # fmt: skip
+
+
+@app.callback()
+def group() -> None:
+    """Read what an agent did, and why it was allowed to."""
+
+
+@app.command()
+def show(
+    ledger: Annotated[Path, typer.Argument(help="The ledger file.")],
+    run: Annotated[str | None, typer.Argument(help="A run's id: tell its story. Without it: list the runs.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only entries of this kind, such as verdict or stop.")] = None,
+    world: Annotated[str | None, typer.Option(help="test, shadow or production.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many runs (default: 50) or entries.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="A line of JSON a run or an entry, uncut.")] = False,
+) -> int:
+    """List the runs of a ledger, or tell one run's story: what was said, tried, ruled and done.
+
+    The ledger is only read; the agent may go on writing to it. Exit codes: 0 shown, 2 no such ledger or run.
+    """
+    wanted_kind = _one_of(kind, "kind", get_args(Kind))
+    wanted_world = _one_of(world, "world", get_args(Realm))
+    with Ledger.open(ledger, read_only=True) as opened:
+        if run is None and kind is None:
+            _show_runs(opened, cast("Realm | None", wanted_world), limit, json=json)
+            return 0
+        if run is not None and next(opened.entries(run=run, limit=1), None) is None:
+            raise UsageError(f"{ledger} holds no run {run!r}: `roadworthy ledger show {ledger}` lists the runs")
+        found = opened.entries(
+            run=run, kind=cast("Kind | None", wanted_kind), world=cast("Realm | None", wanted_world), limit=limit
+        )
+        if json:
+            for entry in found:
+                json_line(asdict(entry))
+        else:
+            _tell(found)
+    return 0
+
+
+def _one_of(given: str | None, what: str, known: Sequence[str]) -> str | None:
+    if given is not None and given not in known:
+        raise UsageError(f"there is no {what} {given!r}: it is one of {', '.join(known)}")
+    return given
+
+
+def _show_runs(ledger: Ledger, world: Realm | None, limit: int | None, *, json: bool) -> None:
+    if json:
+        for run in ledger.runs(world=world, limit=limit):
+            json_line(asdict(run))
+        return
+    most = limit or _SHOWN_RUNS
+    runs = list(ledger.runs(world=world, limit=most + 1))
+    if not runs:
+        err().print(f"{shown(ledger.name)} holds no runs{f' in world {world}' if world else ''}.")
+        return
+    header = ("run", "world", "status", "principal", "subject", "calls", "denied", "began (UTC)", "last entry")
+    denied = {run.run: _denials(ledger, run) for run in runs[:most]}
+    for line in columns(header, (_line(run, denied[run.run]) for run in runs[:most])):
+        out().print(line)
+    if len(runs) > most:
+        err().print(f"The {most} latest runs are shown; --limit shows more.")
+
+
+def _denials(ledger: Ledger, run: RunSummary) -> int:
+    return sum(entry.body.get("ruling") == "deny" for entry in ledger.entries(run=run.run, kind="verdict"))
+
+
+def _line(run: RunSummary, denied: int) -> Sequence[str]:
+    calls = run.counts.get("action", 0)
+    who = run.principal or run.agent or "-"
+    began, last = (time.strftime("%Y-%m-%d %H:%M:%S") for time in (run.first, run.last))
+    return run.run, run.world, run.status, who, run.subject or "-", str(calls), str(denied), began, last
+
+
+def _tell(entries: Iterable[Entry]) -> None:
+    console = out()
+    day: str | None = None
+    run: str | None = None
+    pending: dict[str, str] = {}
+    for entry in entries:
+        if entry.run != run or day is None:
+            run = entry.run
+            console.print(Text(shown(f"run {run}" if run is not None else "the whole ledger", lines=False), "bold"))
+            day = None
+        if day != (day := entry.at.strftime("%Y-%m-%d")):
+            console.print(Text(f"{day} (UTC), world {entry.world}", "dim"))
+        if entry.kind == "intent":
+            pending[entry.cause or ""] = str(entry.body.get("key", ""))
+        elif entry.kind == "outcome":
+            pending.pop(entry.cause or "", None)
+        for who, text in _lines(entry):
+            _say(entry.at, who, text)
+    for action in pending:
+        text = f"{_number(action)}nothing says how this ended: it may or may not have been done".strip()
+        console.print(Text.assemble(" " * 10, ("in_doubt  ", _COLOURS["in_doubt"]), shown(text)))
+
+
+def _say(at: datetime, who: str, text: str) -> None:
+    first, *more = shown(text).split("\n")
+    console = out()
+    console.print(Text.assemble((at.strftime("%H:%M:%S"), "dim"), "  ", (f"{who:<8}  ", _COLOURS.get(who, "")), first))
+    for line in more:
+        console.print(Text(" " * 20 + line))
+
+
+def _number(cause: str | None) -> str:
+    """`#3 ` for the third action of a run, so that calls that ran side by side can be told apart."""
+    tail = (cause or "").rpartition("#")
+    return f"#{tail[2].split('.')[0]} " if tail[1] else ""
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else dumps(value).decode()
+    return text if len(text) <= _CUT else f"{text[:_CUT]}… ({len(text):,} characters; --json shows all)"
+
+
+def _lines(entry: Entry) -> Iterator[tuple[str, str]]:
+    """What an entry says, as speaker and text. An entry of an unknown form is shown as it is."""
+    told = _TELLERS.get(entry.kind)
+    if told is None:
+        yield entry.kind, _brief(entry.body)
+    else:
+        yield from told(entry)
+
+
+def _run(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = dict(entry.body)
+    if "status" in body:
+        why = body.pop("why", None)
+        yield "run", f"{body.pop('status')}{f': {_brief(why)}' if why else ''}"
+    if "opened" in body:
+        yield "run", f"capability {body.pop('opened')} is open"
+    if "agent" in body:
+        agent, version = body.pop("agent"), body.pop("version", "?")
+        digest = str(body.pop("contract", ""))[:12]
+        principal, subject = body.pop("principal", None), body.pop("subject", None)
+        facts, levels = body.pop("facts", None), cast("Mapping[str, str]", body.pop("levels", None) or {})
+        capabilities = cast("Sequence[str]", body.pop("capabilities", None) or ())
+        yield "run", f"{agent}, contract version {version} ({digest})"
+        subjects = f", for {subject}" if subject else ""
+        yield "run", f"principal {principal or 'unknown'}{subjects}{f', facts {_brief(facts)}' if facts else ''}"
+        for name in capabilities:
+            yield "run", f"capability {name} is open{f', {levels[name]}' if name in levels else ''}"
+        if body.pop("enforce", True) is False:
+            yield "run", "NOT ENFORCED: verdicts are recorded, and every tool runs"
+    if body:
+        yield "run", _brief(body)
+
+
+def _verdict(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    ruling = str(body.get("ruling", "?"))
+    would = "" if body.get("enforce", True) else " (not enforced)"
+    level = f" at level {body['level']}" if "level" in body else ""
+    reasons = cast("Sequence[Mapping[str, Any]]", body.get("reasons") or ())
+    told = [
+        f"{reason.get('rule')}: {reason.get('text')}{'' if reason.get('enforced', True) else ' (would have)'}"
+        for reason in reasons
+    ]
+    yield ruling, "\n".join([f"{_number(entry.cause)}the gate says {ruling}{level}{would}", *told])
+
+
+def _outcome(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    status, done = str(body.get("status", "?")), body.get("done", "?")
+    text, value = body.get("text"), body.get("value")
+    result = _brief(text if text else value) if text or value is not None else ""
+    yield status, f"{_number(entry.cause)}{done}{f': {result}' if result else ''}"
+
+
+def _action(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    args = cast("Mapping[str, Any]", body.get("args") or {})
+    listed = ", ".join(f"{name}={_brief(dumps(value).decode())}" for name, value in args.items())
+    yield "calls", f"{_number(entry.cause)}{body.get('tool')}({listed})"
+
+
+def _stop(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    what = f"capability {body['capability']}" if body.get("capability") else "the whole agent"
+    verb = "lets go again" if body.get("lifted") else "stops"
+    yield "stop", f"{body.get('by')} {verb}: {what}, because {_brief(body.get('because'))}"
+
+
+def _question(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    yield "ask", f"{_number(entry.cause)}{body.get('role') or 'a person'} must decide: {_brief(body.get('text', ''))}"
+
+
+def _answer(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    yield "person", f"{_number(entry.cause)}{body.get('by')} says {body.get('ruling')}"
+
+
+def _contract(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    yield "contract", f"{body.get('agent')}, version {body.get('version')}, digest {body.get('digest')}"
+
+
+def _words(entry: Entry) -> Iterator[tuple[str, str]]:
+    yield "user" if entry.kind == "heard" else "agent", _brief(entry.body.get("text", ""))
+
+
+def _handover(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    yield "person", f"{body.get('to') or 'a person'} takes over: {_brief(body.get('reason', ''))}"
+
+
+def _nothing(entry: Entry) -> Iterator[tuple[str, str]]:
+    del entry  # an intent is told by its outcome, or by the lack of one
+    yield from ()
+
+
+_TELLERS: Final[Mapping[str, Callable[[Entry], Iterator[tuple[str, str]]]]] = {
+    "run": _run,
+    "heard": _words,
+    "said": _words,
+    "action": _action,
+    "verdict": _verdict,
+    "intent": _nothing,
+    "outcome": _outcome,
+    "stop": _stop,
+    "question": _question,
+    "answer": _answer,
+    "handover": _handover,
+    "contract": _contract,
+}

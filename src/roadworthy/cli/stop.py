@@ -1,0 +1,83 @@
+"""`roadworthy stop`: stop an agent, or one capability, at its next action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from roadworthy.cli.terminal import json_line, out, shown
+from roadworthy.contract.model import Contract
+from roadworthy.core.clock import SystemClock
+from roadworthy.core.errors import UsageError
+from roadworthy.core.types import Draft
+from roadworthy.ledger.store import Ledger
+
+
+def command(
+    ledger: Annotated[Path, typer.Argument(help="The ledger that the agent's gates write to.")],
+    by: Annotated[str, typer.Option(help="Who stops it.")],
+    because: Annotated[str, typer.Option(help="Why; the agent is told so.")],
+    capability: Annotated[str | None, typer.Option(help="Only this capability. Without it: everything.")] = None,
+    lift: Annotated[bool, typer.Option("--lift", help="Take the stop back.")] = False,
+    contract: Annotated[
+        Path | None, typer.Option(help="Check the capability's name by this contract, not by the ledger's.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The entry that was written, as a line of JSON.")] = False,
+) -> int:
+    """Stop an agent, or one capability, at its next action.
+
+    Every gate over the ledger, in any process, denies what was stopped from its next decision on.
+    Exit codes: 0 written, 1 there was no such stop to lift, 2 broken input.
+    """
+    if not by.strip() or not because.strip():
+        raise UsageError("a stop names who and why: --by and --because must not be empty")
+    if not ledger.exists():
+        raise UsageError(f"there is no ledger at {ledger}: give the one that the agent's gates write to")
+    with Ledger.open(ledger) as opened:
+        if capability is not None:
+            _check(capability, opened, contract, ledger)
+        what = "the whole agent" if capability is None else f"capability {capability}"
+        if lift and not _stopped(opened, capability):
+            out().print(shown(f"Nothing to lift: {what} is not stopped in {ledger}.")) if not json else json_line(
+                {"lifted": False, "capability": capability}
+            )
+            return 1
+        body = {"capability": capability, "lifted": lift, "by": by, "because": because}
+        draft = Draft(kind="stop", world="production", run=None, body=body, at=SystemClock().now())
+        (entry,) = opened.append([draft])
+    if json:
+        json_line({"seq": entry.seq, "at": entry.at, **body})
+    elif lift:
+        out().print(shown(f"Lifted: {what} may act again, from the next decision on (entry {entry.seq})."))
+    else:
+        out().print(shown(f"Stopped: {what}, from the next decision of every gate on (entry {entry.seq})."))
+    return 0
+
+
+def _check(capability: str, ledger: Ledger, contract: Path | None, file: Path) -> None:
+    """A stop of a misspelt capability would stop nothing, and nobody would notice."""
+    if contract is not None:
+        known = set(Contract.load(contract).capabilities)
+        where = str(contract)
+    else:
+        known: set[str] = set()
+        where = f"the contracts in {file}"
+        for entry in ledger.entries(kind="contract"):
+            law = cast("Mapping[str, Any]", entry.body.get("contract") or {})
+            known |= set(cast("Mapping[str, Any]", law.get("capabilities") or {}))
+        if not known:
+            raise UsageError(
+                f"{file} holds no contract to check the capability's name by: give --contract FILE, "
+                "or stop the whole agent by leaving --capability out"
+            )
+    if capability not in known:
+        raise UsageError(f"there is no capability {capability!r} in {where}; there is {', '.join(sorted(known))}")
+
+
+def _stopped(ledger: Ledger, capability: str | None) -> bool:
+    stops = [entry.body for entry in ledger.controls() if entry.kind == "stop" and entry.world == "production"]
+    of_this = [body for body in stops if body.get("capability") == capability]
+    return bool(of_this) and not of_this[-1].get("lifted")
