@@ -121,7 +121,7 @@ KEYWORDS: Sequence[tuple[str, Sequence[str]]] = (
 def routes_by_keyword(text: str) -> str | None:
     """WEAKNESS. What a request is about, by the first keyword that occurs in it, whatever the sentence means.
 
-    "The parcel with the invoice never came" goes to billing; a request in other words or in another language is nothing.
+    "The parcel with the invoice never came" goes to billing; a request in another language is nothing.
     """
     low = text.lower()
     return next((topic for topic, words in KEYWORDS if any(word in low for word in words)), None)
@@ -270,8 +270,8 @@ def _status(talk: Talk, text: str) -> str:
 
 def _reset(talk: Talk) -> str:
     contact_id, one = _customer(talk)
-    found = _read(talk, "crm_find_party", contact_id=contact_id) if one else []
-    candidates = [_field(p, "party_no") for p in cast("list[Any]", found)]
+    found: list[Any] = _read(talk, "crm_find_party", contact_id=contact_id) if one else []
+    candidates = [_field(party, "party_no") for party in found]
     party = takes_support_id_for_billing_id(candidates, contact_id, talk.words)
     if party is None:
         raise Done(escalates_what_it_could_solve("no party was found"))
@@ -316,7 +316,7 @@ def _customer(talk: Talk) -> tuple[str | None, bool]:
     name = re.search(r"\b(?i:my name is|this is|I am) ([A-Z]\w+ [A-Z]\w+)", talk.words)
     if name is None:
         raise Done(_ask(talk, "Who are you? Please give me the e-mail address that we have on file."))
-    found = cast("list[Any]", _read(talk, "support_search_customers", name=name[1]))
+    found: list[Any] = _read(talk, "support_search_customers", name=name[1])
     if not found:
         raise Done(_ask(talk, "I cannot find you. Which e-mail address do we have on file?"))
     if len(found) == 1:
@@ -326,8 +326,8 @@ def _customer(talk: Talk) -> tuple[str | None, bool]:
 
 def _account(talk: Talk) -> str:
     contact_id, one = _customer(talk)
-    found = _read(talk, "billing_find_account", contact_id=contact_id) if one else []
-    candidates = [_field(a, "account_no") for a in cast("list[Any]", found)]
+    found: list[Any] = _read(talk, "billing_find_account", contact_id=contact_id) if one else []
+    candidates = [_field(account, "account_no") for account in found]
     account = takes_support_id_for_billing_id(candidates, contact_id, talk.words)
     if account is None:
         raise Done(escalates_what_it_could_solve("no billing account was found"))
@@ -463,7 +463,7 @@ def _read_args(arguments: str) -> Mapping[str, Any]:
 @lru_cache(maxsize=512)
 def _read_result(text: str) -> tuple[State, Any]:
     """What a tool message says: a JSON result, perhaps with a remark below it, or words about why there is none."""
-    said = next((state for state, pattern in _STATES if pattern.search(text)), None)
+    said: State | None = next((state for state, pattern in _STATES if pattern.search(text)), None)
     if text[:1] in "{[":
         try:
             return said or "ok", json.loads(text.partition("\n(")[0])

@@ -10,8 +10,8 @@ whose numbers in one system are the customer's numbers in another:
 | the customer's account no  | the customer's account  | a stranger's party       |
 | the customer's party no    | a stranger's account    | the customer's party     |
 
-Every one of these accounts has an invoice with the number of the customer's invoice, because billing numbers the invoices
-of each account on its own.
+Every one of these accounts has an invoice with the number of the customer's invoice, because billing numbers the
+invoices of each account on its own.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from collections.abc import Iterator, Mapping
 from roadworthy.examples.desk.tickets import wordings
 
 GIVEN = (
-    "Ada", "Anna", "Boris", "Carla", "Dana", "Emil", "Farid", "Greta", "Hanna", "Ines", "Jonas", "Karim", "Lena", "Marta",
-    "Nils", "Olga", "Paul", "Rosa", "Samir", "Tilda",
+    "Ada", "Anna", "Boris", "Carla", "Dana", "Emil", "Farid", "Greta", "Hanna", "Ines", "Jonas", "Karim", "Lena",
+    "Marta", "Nils", "Olga", "Paul", "Rosa", "Samir", "Tilda",
 )  # fmt: skip
 FAMILY = (
     "Albers", "Bauer", "Castillo", "Dietrich", "Eriksen", "Fontaine", "Gruber", "Haddad", "Ivanova", "Jansen", "Keller",

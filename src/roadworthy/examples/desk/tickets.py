@@ -1,8 +1,8 @@
 """What customers write in tickets, by department; the trial's seed picks the wordings.
 
-`PLAIN` is what a demo would show. In `MIXED` the matter belongs to one department and some of the words to another, or the
-words are unusual; in `RAMBLING` the matter stands somewhere in a long complaint. All of it was written to sound like people
-and then left alone: no wording was chosen or dropped for what the scripted model makes of it.
+`PLAIN` is what a demo would show. In `MIXED` the matter belongs to one department and some of the words to another, or
+the words are unusual; in `RAMBLING` the matter stands somewhere in a long complaint. All of it was written to sound
+like people and then left alone: no wording was chosen or dropped for what the scripted model makes of it.
 """
 
 from __future__ import annotations
@@ -63,32 +63,37 @@ RAMBLING: Sequence[Ticket] = (
     Ticket(
         "technical",
         "Again!!",
-        "I pay for this, month after month. My parcel came on time for once, fine, nobody is complaining about that. But "
-        "whenever I want to export my list of orders the page shows an error and throws me out, and I have work to do.",
+        "I pay for this, month after month. My parcel came on time for once, fine, nobody is complaining "
+        "about that. But whenever I want to export my list of orders the page shows an error and throws me "
+        "out, and I have work to do.",
     ),
     Ticket(
         "shipping",
         "I give up",
-        "First I waited at home for a whole day. Then I took a day off. Then your colleague told me something about a depot "
-        "in the next town, where nobody has ever heard of me. I do not want to hear any more stories. I want my parcel.",
+        "First I waited at home for a whole day. Then I took a day off. Then your colleague told me something "
+        "about a depot in the next town, where nobody has ever heard of me. I do not want to hear any more "
+        "stories. I want my parcel.",
     ),
     Ticket(
         "billing",
         "???",
-        "You are a funny lot. Your driver is nice, the box was nice, even the tape was nice. Only the man who writes the "
-        "bill cannot count: three lamps are not four lamps, however long you look at them, and I look at them every night.",
+        "You are a funny lot. Your driver is nice, the box was nice, even the tape was nice. Only the man who "
+        "writes the bill cannot count: three lamps are not four lamps, however long you look at them, and I "
+        "look at them every night.",
     ),
     Ticket(
         "access",
         "To whoever reads this, if anybody does",
-        "It was so easy in the old shop. Now everybody here has another role, my intern can order for ten thousand and I, "
-        "who own the place, cannot even see what she has ordered. And do not tell me it is a bug, it is how you set it up.",
+        "It was so easy in the old shop. Now everybody here has another role, my intern can order for ten "
+        "thousand and I, who own the place, cannot even see what she has ordered. And do not tell me it is a "
+        "bug, it is how you set it up.",
     ),
     Ticket(
         "legal",
         "Last warning",
-        "My patience has an end, and it ended on the phone with you. The toaster burnt my kitchen table. I have photos, I "
-        "have a witness, and since this morning I also have a lawyer. Whether the refund came or not is all the same to me.",
+        "My patience has an end, and it ended on the phone with you. The toaster burnt my kitchen table. I "
+        "have photos, I have a witness, and since this morning I also have a lawyer. Whether the refund came "
+        "or not is all the same to me.",
     ),
 )
 

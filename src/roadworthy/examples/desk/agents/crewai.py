@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from inspect import Parameter, signature
+from typing import Any, cast, get_type_hints
+
+from pydantic import BaseModel, create_model
 
 from roadworthy.examples.scripted.crewai import model, quiet  # first: it imports CrewAI without its calls home
 
@@ -27,10 +30,23 @@ class DeskTool(BaseTool):
         return self.function(**args)
 
 
+def _arguments(name: str, function: Callable[..., Any]) -> type[BaseModel]:
+    """The arguments of a function as a model, which is how CrewAI tells the chat model about them."""
+    types = get_type_hints(function)
+    fields: dict[str, Any] = {
+        key: (types[key], ... if parameter.default is Parameter.empty else parameter.default)
+        for key, parameter in signature(function).parameters.items()
+    }
+    return create_model(name, **fields)
+
+
 @cache
 def build() -> Crew:
     """The crew, behind the gate. `{request}` in its task is the first message of the conversation."""
-    tools: list[BaseTool] = [DeskTool(name=n, description=description(n), function=f) for n, f in functions().items()]
+    tools: list[BaseTool] = [
+        DeskTool(name=name, description=description(name), function=function, args_schema=_arguments(name, function))
+        for name, function in functions().items()
+    ]
     worker = Agent(
         role="Support desk",
         goal="Settle the customer's request.",
@@ -47,5 +63,5 @@ def build() -> Crew:
 def agent(run: Run, user: SimulatedUser) -> str:
     """Settle one customer's request; the last words to the customer."""
     with quiet(), run.bind():
-        result = build().kickoff(inputs={"request": first_message(run, user)})
+        result = cast("Any", build()).kickoff(inputs={"request": first_message(run, user)})
     return str(result.raw)

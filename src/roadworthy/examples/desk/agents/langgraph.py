@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
-from langchain.agents import create_agent
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]  # a generic left open
 from langchain_core.tools import StructuredTool
 
 from roadworthy.adapters.langgraph import guard
@@ -23,7 +23,7 @@ def build() -> Any:
         StructuredTool.from_function(function, name=name, description=description(name))
         for name, function in functions().items()
     ]
-    graph: Any = create_agent(model(respond), tools, system_prompt=PROMPT)
+    graph: Any = cast("Any", create_agent)(model(respond), tools, system_prompt=PROMPT)
     return guard(graph, build_gate())
 
 

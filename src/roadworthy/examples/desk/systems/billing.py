@@ -1,7 +1,7 @@
 """The billing system: it knows accounts (`00012345`), and numbers each account's invoices on its own.
 
-Like many a billing interface it is forgiving: it pays any refund for an invoice that exists, twice if it is asked twice,
-and above the invoice's total. What stops an agent from doing so stands in the contract.
+Like many a billing interface it is forgiving: it pays any refund for an invoice that exists, twice if it is asked
+twice, and above the invoice's total. What stops an agent from doing so stands in the contract.
 """
 
 from __future__ import annotations
