@@ -22,7 +22,9 @@ CREATE TABLE till.refunds (refund_no INTEGER PRIMARY KEY, order_no TEXT NOT NULL
 
 def tools(db: sqlite3.Connection, clock: Clock, post: Post) -> Mapping[str, Callable[..., Any]]:
     def find_order(order_no: str) -> dict[str, str]:
-        row = db.execute("SELECT order_no, status, total, note FROM shop.orders WHERE order_no = ?", (order_no,)).fetchone()
+        row = db.execute(
+            "SELECT order_no, status, total, note FROM shop.orders WHERE order_no = ?", (order_no,)
+        ).fetchone()
         if row is None:
             raise LookupError(f"no order {order_no}")
         return dict(zip(("order_no", "status", "total", "note"), row, strict=True))

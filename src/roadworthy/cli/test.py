@@ -6,7 +6,7 @@ import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.contract.model import Contract
 from roadworthy.contract.names import did_you_mean
 from roadworthy.core.errors import UsageError
-from roadworthy.core.types import LEVELS, Level
+from roadworthy.core.types import LEVELS
 from roadworthy.trials.junit import write_junit
 from roadworthy.trials.load import load_scenarios
 from roadworthy.trials.report.html import render_html
@@ -67,7 +67,7 @@ def command(
             found,
             trials=trials,
             seed=seed,
-            level=cast("Level | None", level),
+            level=level,
             workers=workers,
             ledger=ledger,
             enforce=not no_enforce,

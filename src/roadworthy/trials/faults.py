@@ -37,9 +37,9 @@ class Fault(Part):
 
     tool: str
     kind: FaultKind
-    call: int = Field(1, ge=1)
+    call: int = Field(default=1, ge=1)
     """At which call of the tool in a trial, from 1."""
-    calls: int = Field(1, ge=1)
+    calls: int = Field(default=1, ge=1)
     """How many calls in a row, from that one on."""
     field: str | None = None
     """The field of the result, as a path with points, for the kinds `field_...`; in a list: of every item."""

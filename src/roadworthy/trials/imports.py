@@ -33,7 +33,7 @@ def _find(name: str, what: str, example: str) -> Any:
         raise UsageError(f"{what} {name!r} cannot be imported: {type(e).__name__}: {e}") from e
     for part in inside.split("."):
         if not hasattr(found, part):
-            names = [n for n in vars(found) if not n.startswith("_")]
+            names = [n for n in dir(found) if not n.startswith("_")]
             raise UsageError(f"{what} {name!r}: {module_name} has no {part!r}; {did_you_mean(part, names)}")
         found = getattr(found, part)
     return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from io import TextIOBase
 from itertools import groupby
-from typing import TextIO
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
@@ -11,7 +11,7 @@ from roadworthy.core.visible import visible
 from roadworthy.trials.results import TestReport, TrialResult, Turn
 
 
-def write_junit(report: TestReport, file: TextIO) -> None:
+def write_junit(report: TestReport, file: TextIOBase) -> None:
     """Write it, a suite per scenario. Characters that XML cannot hold, or that deceive the eye, become code points."""
     xml = XMLGenerator(file, encoding="utf-8", short_empty_elements=True)
     xml.startDocument()

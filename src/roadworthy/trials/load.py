@@ -35,11 +35,11 @@ class _Document:
     data: Mapping[str, Any]
     defaults: Written | None
 
-    def found(self, path: Location, text: str) -> Finding:
+    def found(self, path: Location, text: str, *, key: bool = False) -> Finding:
         source = self.written
         if self.defaults is not None and path and path[0] not in self.data and (path[0],) in self.defaults.keys:
             source = self.defaults
-        return source.found(path, text, code="scenario")
+        return source.found(path, text, code="scenario", at=source.keys.get(path) if key else None)
 
 
 def load_scenarios(path: str | Path, *, contract: Contract | None = None) -> tuple[Scenario, ...]:
@@ -103,34 +103,33 @@ def _documents(file: Path, findings: list[Finding]) -> Iterator[_Document]:
         findings += written.findings
         if written.data is None:
             continue
-        if not isinstance(written.data, dict):
+        if not isinstance(cast("object", written.data), dict):
             findings.append(written.found((), "a scenario is written as `key: value` lines", code="scenario"))
             continue
-        yield _Document(written, cast("dict[str, Any]", written.data), defaults)
+        yield _Document(written, _mapping(written), defaults)
 
 
 def _defaults(file: Path, findings: list[Finding]) -> Written | None:
     if not file.exists():
         return None
     written = read(_text(file), file=str(file))
+    found = list(written.findings)
     known = _keys(Scenario) - {"scenario"}
-    for finding in written.findings:
-        if finding not in findings:
-            findings.append(finding)
-    if not isinstance(written.data, dict):
-        return None
-    for key in cast("dict[str, Any]", written.data):
+    for key in _mapping(written):
         if key not in known:
-            finding = written.found(
-                (key,), f"there is no key {key!r} here; {did_you_mean(key, known)}", code="scenario"
-            )
-            if finding not in findings:
-                findings.append(finding)
+            text = f"there is no key {key!r} here; {did_you_mean(key, known)}"
+            found.append(written.found((key,), text, code="scenario", at=written.keys.get((key,))))
+    findings += [f for f in found if f not in findings]  # the defaults are read once for each file beside them
     return written
 
 
+def _mapping(written: Written) -> dict[str, Any]:
+    data: object = written.data
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+
+
 def _build(document: _Document, findings: list[Finding]) -> Scenario | None:
-    shared: dict[str, Any] = document.defaults.data if document.defaults is not None else {}
+    shared = _mapping(document.defaults) if document.defaults is not None else {}
     known = _keys(Scenario)
     data = {**{k: v for k, v in shared.items() if k in known}, **document.data}
     try:
@@ -147,16 +146,19 @@ def _build(document: _Document, findings: list[Finding]) -> Scenario | None:
 
 def _problems(error: ValidationError, document: _Document) -> list[Finding]:
     seen: dict[Location, list[str]] = {}
+    unknown: set[Location] = set()
     for e in error.errors(include_url=False):
         path = _as_written(e["loc"], document)
         if e["type"] == "missing":
             path = (*path, str(e["loc"][-1]))
+        elif e["type"] == "extra_forbidden":
+            unknown.add(path)
         text = _explained(e["type"], e["input"], e["loc"], e.get("ctx") or {}, e["msg"], path)
         if text not in seen.setdefault(path, []):
             seen[path].append(text)
     # One reading of a value that goes deeper tells more than another that stops at its door.
     kept = {p: t for p, t in seen.items() if not any(q != p and q[: len(p)] == p for q in seen) or len(p) == 0}
-    return [document.found(path, " or ".join(texts)) for path, texts in kept.items()]
+    return [document.found(path, " or ".join(texts), key=path in unknown) for path, texts in kept.items()]
 
 
 def _as_written(loc: Location, document: _Document) -> Location:
@@ -266,7 +268,7 @@ def against_contract(scenario: Scenario, contract: Contract) -> list[Finding]:
     for fact in scenario.facts:
         if fact not in contract.facts:
             text = f"the contract has no fact {fact!r}; {did_you_mean(fact, contract.facts)}"
-            found.append(scenario.found(("facts", fact), text))
+            found.append(scenario.found(("facts", fact), text, key=True))
     for i, fault in enumerate(scenario.faults):
         found += _about_tool(scenario, contract, ("faults", i), fault.tool, fault.field, text_only=False)
     if scenario.attack is not None:
@@ -330,11 +332,10 @@ def _about_table(
     known = world.tables.get(table)
     if known is None or (path[0] == "rows" and table == MAIL):
         hint = did_you_mean(table, world.tables)
-        yield scenario.found(path, f"the world {world.name!r} has no table {table!r}; {hint}")
+        yield scenario.found(path, f"the world {world.name!r} has no table {table!r}; {hint}", key=True)
         return
     for i, columns in enumerate(rows):
         for column in columns:
             if column not in known:
-                yield scenario.found(
-                    (*path, i, column), f"{table} has no column {column!r}; {did_you_mean(column, known)}"
-                )
+                text = f"{table} has no column {column!r}; {did_you_mean(column, known)}"
+                yield scenario.found((*path, i, column), text, key=True)

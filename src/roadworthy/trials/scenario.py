@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import cached_property
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Protocol, cast
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
@@ -74,7 +73,7 @@ class UserScript(Part):
     otherwise: Words | None = None
     """What it says where no answer fits. None: told something that no answer fits, it leaves; *asked* something that no
     answer fits, it has broken its script, which makes the trial an ERROR."""
-    patience: int = Field(4, ge=0)
+    patience: int = Field(default=4, ge=0)
     """How many times it says `otherwise` before it leaves."""
 
 
@@ -86,7 +85,7 @@ class AttackSpec(Part):
     """The text field of the result, as a path with points; None: the result itself is the text."""
     says: str
     position: Literal["start", "end", "replace"] = "end"
-    call: int | None = Field(None, ge=1)
+    call: int | None = Field(default=None, ge=1)
     """At which call of the tool, from 1; None: at each."""
 
 
@@ -94,7 +93,7 @@ class Match(Part):
     """A value that is not named but described."""
 
     matches: Regex | None = None
-    not_: Any = Field(None, alias="not")
+    not_: Any = Field(default=None, alias="not")
     any_of: tuple[Any, ...] | None = None
 
     @model_validator(mode="after")
@@ -184,6 +183,12 @@ class Expect(Part):
         return cast("object", value)
 
 
+class Locate(Protocol):
+    """Makes a finding about a part of a scenario, with its place."""
+
+    def __call__(self, path: tuple[str | int, ...], text: str, *, key: bool = False) -> Finding: ...
+
+
 class Scenario(Part):
     """One situation, and what must be true afterwards."""
 
@@ -212,7 +217,7 @@ class Scenario(Part):
     attack: AttackSpec | None = None
     expect: Expect = Field(default_factory=Expect)
 
-    _locate: Callable[[tuple[str | int, ...], str], Finding] | None = PrivateAttr(None)
+    _locate: Locate | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _axis(self) -> Scenario:
@@ -225,13 +230,13 @@ class Scenario(Part):
         """True where nothing is wrong but what a demo shows; False where the world is messy."""
         return "curated" in self.conditions
 
-    def found(self, path: tuple[str | int, ...], text: str) -> Finding:
-        """A finding about a part of it, with file and line where it was read from a file."""
+    def found(self, path: tuple[str | int, ...], text: str, *, key: bool = False) -> Finding:
+        """A finding about a part of it, or the key of that part; with file and line where it was read from a file."""
         if self._locate is not None:
-            return self._locate(path, text)
+            return self._locate(path, text, key=key)
         return Finding(text=text, path=("scenario", self.scenario, *path), code="scenario")
 
-    def written_at(self, locate: Callable[[tuple[str | int, ...], str], Finding]) -> None:
+    def written_at(self, locate: Locate) -> None:
         """Say how places in it are found; for the loader."""
         self._locate = locate
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from roadworthy.contract.conditions import conditions_of
 from roadworthy.contract.model import Contract
@@ -197,12 +197,11 @@ class Bench:
         except Exception as e:  # the world's author's code may raise anything
             return self.broken(scenario, index, e), datetime.now(UTC)
         try:
-            trial = _Trial(self, scenario, index, seed, ground, Notes(batch, self.limits.entries))
-            return trial.run(started), ground.clock.now()
-        except Exception as e:  # a scorer, a fault, a clock: the harness itself
+            with ground:
+                trial = _Trial(self, scenario, index, seed, ground, Notes(batch, self.limits.entries))
+                return trial.run(started), ground.clock.now()
+        except Exception as e:  # a scorer, a fault, a clock, a tool that ended the transaction: the harness itself
             return self.broken(scenario, index, e), ground.clock.now()
-        finally:
-            ground.close()
 
     def broken(self, scenario: Scenario, index: int, e: Exception) -> TrialResult:
         """The result of a trial that the harness could not run or grade."""
@@ -441,7 +440,8 @@ def _harness_cause(e: BaseException) -> HarnessError | None:
         if isinstance(seen, HarnessError):
             return seen
         if isinstance(seen, BaseExceptionGroup):
-            for inner in seen.exceptions:
+            group = cast("BaseExceptionGroup[BaseException]", seen)
+            for inner in group.exceptions:
                 found = _harness_cause(inner)
                 if found is not None:
                     return found

@@ -50,7 +50,8 @@ class Setup:
         """As bytes for the way to a worker."""
         return orjson.dumps(
             {
-                "contract": self.contract.model_dump(mode="json", by_alias=True),
+                # What was written, and no more: whether a default was spelt out can matter.
+                "contract": self.contract.model_dump(mode="json", by_alias=True, exclude_unset=True),
                 "digest": self.contract.digest,
                 "agent": self.agent,
                 "worlds": list(self.worlds),
@@ -95,7 +96,7 @@ def serve(connection: Connection, setup: bytes) -> None:
         return
     while True:
         try:
-            jobs = orjson.loads(connection.recv_bytes())
+            jobs: list[Job] = orjson.loads(connection.recv_bytes())
         except EOFError:
             break
         for which, index in jobs:

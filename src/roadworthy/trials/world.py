@@ -484,7 +484,7 @@ class World:
         names: Mapping[str, str] = {}
         if rows or self.seed is not None:
             books.execute("SAVEPOINT rw_call")
-            books.execute("PRAGMA defer_foreign_keys=ON")
+            # No PRAGMA here: any of them makes SQLite compile every statement anew, which costs more than the trial.
             if self.seed is not None:
                 try:
                     names = self.seed(books, random.Random(seed)) or {}
