@@ -171,7 +171,7 @@ class _Call:
         """What the tool returned, for the gate."""
         self.result = result
         if not isinstance(result, ToolMessage):
-            return None
+            return _told(result)
         if result.status == "error":
             raise _ToolFailed(str(result.text))
         if not self.raw or isinstance(self.raw[-1], BaseMessage):
@@ -194,6 +194,17 @@ class _Call:
             status="success" if outcome.ok else "error",
             artifact=message.artifact if message is not None and outcome.ok else None,
         )
+
+
+def _told(result: Any) -> str | None:
+    """What commands to the graph tell the model: the text of the tool message among their updates."""
+    for part in cast("list[Any]", result) if isinstance(result, list) else [result]:
+        update = part.update if isinstance(part, Command) else {"messages": [part]}
+        messages = cast("Mapping[str, Any]", update).get("messages") if isinstance(update, Mapping) else None
+        for message in cast("list[Any]", messages) if isinstance(messages, list) else ():
+            if isinstance(message, ToolMessage):
+                return str(message.text)
+    return None
 
 
 Find = Callable[[RunnableConfig | None], Run | None]
@@ -276,7 +287,8 @@ class _Turn:
         outer = config if config is not None and "configurable" in config else around
         self.key = messages_key
         self.last: AIMessage | None = None
-        self.tokens = ""
+        self.tokens: tuple[str | None, str] = (None, "")
+        """Id and text so far of the message whose tokens pass by."""
         self.ours = False
         run = current_run() or _carried(outer)
         if run is None:
@@ -304,7 +316,10 @@ class _Turn:
     def look(self, chunk: Any) -> None:
         """Remember the latest reply that passes by, in whichever form the stream has."""
         if isinstance(chunk, AIMessageChunk):
-            self.tokens += str(chunk.text)
+            known, text = self.tokens
+            self.tokens = (chunk.id, (text if chunk.id == known else "") + str(chunk.text))
+        elif isinstance(chunk, AIMessage):
+            self.last = _reply([chunk]) or self.last
         elif isinstance(chunk, Mapping):
             fields = cast("Mapping[str, Any]", chunk)
             reply = _reply(fields.get(self.key))
@@ -312,11 +327,11 @@ class _Turn:
                 self.last = reply
                 return
             for inner in fields.values():
-                if isinstance(inner, Mapping | AIMessageChunk | tuple):
+                if isinstance(inner, Mapping | AIMessage | tuple):
                     self.look(inner)
         elif isinstance(chunk, tuple):
             for inner in cast("tuple[Any, ...]", chunk):
-                if isinstance(inner, Mapping | AIMessageChunk):
+                if isinstance(inner, Mapping | AIMessage):
                     self.look(inner)
 
     def say(self) -> None:
@@ -325,8 +340,8 @@ class _Turn:
             return
         if self.last is not None:
             _mark(self.last, self.run, self.run.say(str(self.last.text)))
-        elif self.tokens:
-            self.run.say(self.tokens)
+        elif self.tokens[1]:
+            self.run.say(self.tokens[1])
 
 
 def _guarded_class(kind: type[Any], gate: Gate, messages_key: str) -> type[Any]:
