@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path as File
 
@@ -86,7 +87,11 @@ def _touched(path: Path, holes: frozenset[Path]) -> bool:
 
 
 def _placed(finding: Finding, *, written: Written) -> Finding:
-    return written.found(finding.path, finding.text, code=finding.code, severity=finding.severity)
+    placed = written.found(finding.path, finding.text, code=finding.code, severity=finding.severity)
+    key = written.keys.get(placed.path)
+    if key is None or finding.code != "no_effect":
+        return placed
+    return replace(placed, line=key.line, column=key.column)  # the key is what is wrong, whatever stands behind it
 
 
 def _text(path: File) -> str:

@@ -166,9 +166,11 @@ class _Referrer:
         taken: dict[str, str] = {}
         for name, tool in contract.tools.items():
             for shown in dict.fromkeys((name, name.replace(".", "_"), tool.name or name)):
-                if taken.setdefault(shown, name) != name:
-                    at: Path = ("tools", name, "name") if shown == tool.name else ("tools", name)
-                    text = f"a call of {shown} could mean {taken[shown]} or {name}; change `name:` of one of them"
+                other = taken.setdefault(shown, name)
+                if other != name:
+                    renamed = [t for t in (name, other) if contract.tools[t].name == shown]
+                    at: Path = ("tools", renamed[0], "name") if renamed else ("tools", name)
+                    text = f"a call of {shown} could mean {other} or {name}; change `name:` of one of them"
                     self.wrong(at, text, "ambiguous_name")
                 if shown in SINKS:
                     self.wrong(("tools", name), f"{shown} is built in, every agent has it; choose another name")
@@ -283,10 +285,10 @@ class _Referrer:
         changing = tool.effect in _CHANGING
         if tool.retries and changing and tool.idempotent is None and "idempotent" not in self.ghosts:
             text = "a write that is tried again may happen twice; declare `idempotent`, or leave retries out"
-            self.wrong((*path, "retries"), text)
+            self.wrong((*path, "retries"), text, "no_effect")
         for key in ("idempotent", "lookup", "undo", "confirm"):
             if getattr(tool, key) is not None and not changing:
-                self.wrong((*path, key), f"{key} has no effect on a {tool.effect}; leave it out")
+                self.wrong((*path, key), f"{key} has no effect on a {tool.effect}; leave it out", "no_effect")
         if tool.only == "undo" and not changing:
             self.wrong((*path, "only"), f"a {tool.effect} undoes nothing; leave `only` out")
         if tool.timeout is not None and tool.timeout <= 0:
@@ -399,7 +401,7 @@ class _Referrer:
         for keyword in keywords:
             if getattr(spec, keyword) is not None:
                 written = TypeSpec.model_fields[keyword].alias or keyword
-                self.wrong((*path, written), f"{written} has no effect in {what}; leave it out")
+                self.wrong((*path, written), f"{written} has no effect in {what}; leave it out", "no_effect")
         for field_name, inner in (spec.properties or {}).items():
             self.misplaced(inner, keywords, what, (*path, "properties", field_name))
         if spec.items is not None:
@@ -450,7 +452,7 @@ class _Referrer:
             self.wrong((*path, "id"), f"{criterion.id!r} is no id; write letters, digits, _ and -")
         for key in ("within", "expect"):
             if getattr(criterion, key) is not None and criterion.signal is None:
-                self.wrong((*path, key), f"{key} has no effect without `signal`; leave it out")
+                self.wrong((*path, key), f"{key} has no effect without `signal`; leave it out", "no_effect")
 
     def may_ask(self, capability: Capability) -> str | None:
         """When somebody of this capability's approver's role would have to answer; None where never."""
@@ -510,7 +512,9 @@ class _Referrer:
         if rule.ask is None:
             return
         if rule.then != "ask":
-            self.wrong((*path, "ask"), f"`ask` has no effect where the rule says {rule.then}; write `then: ask`")
+            self.wrong(
+                (*path, "ask"), f"`ask` has no effect where the rule says {rule.then}; write `then: ask`", "no_effect"
+            )
         if rule.ask.role == "user" and rule.ask.approvals > 1:
             self.wrong((*path, "ask", "approvals"), "there is one user; write 1, or name a role with several people")
         if not rule.ask.role.strip():

@@ -259,9 +259,9 @@ class _Resolver:
             written = TypeSpec.model_fields[keyword].alias or keyword
             instead = _INSTEAD.get((kind, keyword))
             cure = f"write {instead}" if instead else f"it belongs to {' or '.join(kinds)}; leave it out"
-            self.wrong((*path, written), f"{written} has no effect on a value of type {kind}; {cure}")
+            self.wrong((*path, written), f"{written} has no effect on a value of type {kind}; {cure}", "no_effect")
         if spec.else_ is not None and spec.destination is None:
-            self.wrong((*path, "else"), "else has no effect without destination; add one or leave it out")
+            self.wrong((*path, "else"), "else has no effect without destination; add one or leave it out", "no_effect")
 
     def meaning(self, spec: TypeSpec, shape: Shape, path: Path) -> Shape:
         """The keys of Roadworthy: entity, labels, trust, origin, destination and their like."""
@@ -321,7 +321,9 @@ class _Resolver:
             changes["optional"] = spec.optional
         for keyword in ("of", "pick"):
             if getattr(spec, keyword) is not None and "entity" not in changes and shape.entity is None:
-                self.wrong((*path, keyword), f"{keyword} has no effect without entity; add one or leave it out")
+                self.wrong(
+                    (*path, keyword), f"{keyword} has no effect without entity; add one or leave it out", "no_effect"
+                )
         return replace(shape, **changes) if changes else shape
 
     def origins(self, written: tuple[str, ...] | OriginNot, path: Path) -> tuple[Origin, ...]:
@@ -372,7 +374,9 @@ class _Resolver:
         if spec.properties is not None:
             changes["fields"] = self.fields(spec, spec.properties, path)
         elif spec.required is not None:
-            self.wrong((*path, "required"), "required has no effect without properties; add them or leave it out")
+            self.wrong(
+                (*path, "required"), "required has no effect without properties; add them or leave it out", "no_effect"
+            )
         more = spec.additional_properties
         if isinstance(more, TypeSpec):
             changes["extra"] = self.shape(more, (*path, "additionalProperties"))
