@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from roadworthy.cli.progress import progress_bar
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.contract.model import Contract
 from roadworthy.contract.names import did_you_mean
@@ -115,7 +113,7 @@ def _writable(file: Path) -> None:
 
 
 def _watcher(stack: ExitStack, count: int, *, as_json: bool) -> OnTrial | None:
-    bar = _bar(stack, count) if sys.stderr.isatty() else None
+    bar = progress_bar(stack, count)
     if not as_json:
         return bar
 
@@ -123,28 +121,5 @@ def _watcher(stack: ExitStack, count: int, *, as_json: bool) -> OnTrial | None:
         json_line(trial.line())
         if bar is not None:
             bar(trial)
-
-    return each
-
-
-def _bar(stack: ExitStack, count: int) -> OnTrial:
-    progress = stack.enter_context(
-        Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-    )
-    task = progress.add_task("trials", total=count)
-    passed = done = 0
-
-    def each(trial: TrialResult) -> None:
-        nonlocal passed, done
-        done += 1
-        passed += trial.passed
-        progress.update(task, advance=1, description=f"{passed / done:.0%} passed")
 
     return each

@@ -31,7 +31,10 @@ def _tools() -> tuple[FunctionTool, ...]:
 
 
 async def agent(run: Run, user: SimulatedUser) -> str:
-    """Settle one customer's request; the last words to the customer."""
+    """Settles one customer's request; its model is scripted, no language model takes part.
+
+    Returns the last words to the customer.
+    """
     with run.bind():
         result = await build().run(task=first_message(run, user))
     return result.messages[-1].to_text()

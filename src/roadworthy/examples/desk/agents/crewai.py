@@ -61,7 +61,10 @@ def build() -> Crew:
 
 
 def agent(run: Run, user: SimulatedUser) -> str:
-    """Settle one customer's request; the last words to the customer."""
+    """Settles one customer's request; its model is scripted, no language model takes part.
+
+    Returns the last words to the customer.
+    """
     with quiet(), run.bind():
         result = cast("Any", build()).kickoff(inputs={"request": first_message(run, user)})
     return str(result.raw)

@@ -28,7 +28,10 @@ def build() -> Any:
 
 
 def agent(run: Run, user: SimulatedUser) -> str:
-    """Settle one customer's request; the last words to the customer."""
+    """Settles one customer's request; its model is scripted, no language model takes part.
+
+    Returns the last words to the customer.
+    """
     start = {"messages": [{"role": "user", "content": first_message(run, user)}]}
     with run.bind():
         end = build().invoke(start, {"recursion_limit": 2 * MOST_STEPS + 1})

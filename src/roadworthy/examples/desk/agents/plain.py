@@ -18,7 +18,10 @@ def _schemas() -> list[dict[str, Any]]:
 
 
 def agent(run: Run, user: SimulatedUser) -> str:
-    """Settle one customer's request; the last words to the customer."""
+    """Settles one customer's request; its model is scripted, no language model takes part.
+
+    Returns the last words to the customer.
+    """
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": PROMPT},
         {"role": "user", "content": first_message(run, user)},
