@@ -332,6 +332,8 @@ class Manifest:
     """One minus the confidence of the intervals that are shown, and of the floor."""
     looks: int = 1
     """How often the verdict is looked at: once, after the last trial."""
+    about: str = ""
+    """What the agent says of itself in the first line of its docstring, such as that its model is scripted."""
 
     @property
     def digest(self) -> str:

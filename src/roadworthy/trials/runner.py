@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import threading
@@ -372,6 +373,7 @@ class _Runner:
             seed=self.seed,
             scorers=SCORERS,
             roadworthy=version("roadworthy"),
+            about=(inspect.getdoc(plan.agent) or "").partition("\n")[0] if inspect.isroutine(plan.agent) else "",
         )
 
 

@@ -317,6 +317,7 @@ def report_of(trials: Sequence[TrialResult], *, enforced: bool = True) -> TestRe
             seed=42,
             scorers=("diff@1", "checks@1", "ending@1"),
             roadworthy="0.1.0",
+            about="Settles a request; its model is scripted",
         ),
         started=datetime(2026, 1, 5, 9, 30, tzinfo=UTC),
         duration_s=2.4,

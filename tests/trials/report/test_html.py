@@ -94,6 +94,12 @@ def test_a_release_manager_reads_what_costs_most(report: TestReport) -> None:
     assert "\u2212100" in words
 
 
+def test_a_scripted_agent_is_called_one(report: TestReport) -> None:
+    words = Outline(render_html(report)).words
+    assert words.index("its model is scripted.") < words.index("Release verdict")
+    assert "of itself: Settles" in words
+
+
 def test_one_style_sheet_and_nothing_else_may_run_or_load(report: TestReport) -> None:
     html = render_html(report)
     outline = Outline(html)
@@ -138,7 +144,15 @@ def _with_words(report: TestReport, text: str) -> TestReport:
             return old
         turns = (
             Turn(who="user", text=text),
-            Turn(who="tool", text=text, tool=text, args={text: text, "n": [text]}, rule=text, why=(text,), fault=text),
+            Turn(
+                who="tool",
+                text=text,
+                tool=text,
+                args={text: text, f"{text}2": [text]},
+                rule=text,
+                why=(text,),
+                fault=text,
+            ),
             Turn(who="trial", text=text),
         )
         return replace(old, why=(text,), notes=(text,), missing=(text,), transcript=turns, changes=())
@@ -146,7 +160,7 @@ def _with_words(report: TestReport, text: str) -> TestReport:
     written = text.encode(errors="replace").decode()  # no file holds lone surrogates; what a tool returns may
     return replace(
         report,
-        manifest=replace(report.manifest, agent=written, version=written, tried=written, world=written),
+        manifest=replace(report.manifest, agent=written, version=written, tried=written, about=written),
         trials=[trial(t) for t in report.trials],
         scenarios=tuple(replace(s, about=text) for s in report.scenarios),
         capabilities=tuple(replace(c, reasons=(text,)) for c in report.capabilities),

@@ -147,10 +147,11 @@ def _measured(page: Page) -> Iterable[str]:
         yield ""
         yield "</details>"
         yield ""
+    about = f" ({escaped(report.manifest.about)})" if report.manifest.about else ""
     ground, trials = report.manifest.ground, pages.plural(len(report.trials), "trial")
     yield (
         f"{trials} of {pages.plural(len(report.scenarios), 'scenario')}, seed {report.manifest.seed}, world {ground}, "
-        f"tried as {_code(report.manifest.tried)}, contract {_code(report.manifest.contract[:12])}, "
+        f"tried as {_code(report.manifest.tried)}{about}, contract {_code(report.manifest.contract[:12])}, "
         f"roadworthy {escaped(report.manifest.roadworthy)}. Intervals: {pages.percent(1 - report.manifest.alpha)}."
     )
 

@@ -237,6 +237,7 @@ class Page:
     """The whole report."""
 
     report: TestReport
+    date: str
     sentence: str
     grounds: tuple[Ground, ...]
     """The first of them decide."""
@@ -314,6 +315,7 @@ def page_of(report: TestReport, *, first: int = _FIRST) -> Page:
     mends = _mends(report, lost, anchors)
     return Page(
         report=report,
+        date=f"{report.started.day} {report.started:%B %Y}",
         sentence=_sentence(report),
         grounds=_grounds(report, {g.scenario.scenario: g.anchor for g in failures}),
         notices=tuple(_notices(report)),
@@ -831,6 +833,8 @@ def _change(graded: GradedChange) -> str:
 def _method(report: TestReport) -> Iterable[tuple[str, str]]:
     manifest = report.manifest
     yield "Agent", f"{manifest.agent}, contract version {manifest.version}, tried as {manifest.tried}"
+    if manifest.about:
+        yield "Of itself", f"\u201c{manifest.about}\u201d"
     yield "Contract", f"digest {manifest.contract}"
     yield "Gate", "enforcing the contract" if report.enforced else "watching only: nothing was stopped"
     yield "World", f"{manifest.world}, {manifest.ground}; a fresh one for every trial"
