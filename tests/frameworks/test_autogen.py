@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-from autogen_agentchat.agents import AssistantAgent
-from autogen_agentchat.conditions import TextMessageTermination
-from autogen_agentchat.teams import RoundRobinGroupChat
-from autogen_core.tools import FunctionTool, StaticWorkbench
-from conformance import BoundConformance, Script, Shop, within
+import pytest
+from autogen_agentchat.agents import (
+    AssistantAgent,
+    BaseChatAgent,
+    MessageFilterAgent,
+    MessageFilterConfig,
+    SocietyOfMindAgent,
+    UserProxyAgent,
+)
+from autogen_agentchat.base import Handoff, Response
+from autogen_agentchat.conditions import HandoffTermination, TextMessageTermination
+from autogen_agentchat.messages import BaseChatMessage, TextMessage
+from autogen_agentchat.teams import RoundRobinGroupChat, Swarm
+from autogen_agentchat.tools import AgentTool
+from autogen_core import CancellationToken, SingleThreadedAgentRuntime
+from autogen_core.tools import (
+    FunctionTool,
+    StaticWorkbench,
+    TextResultContent,
+    ToolOverride,
+    ToolResult,
+    ToolSchema,
+    Workbench,
+)
+from conformance import CONTRACT, REFUND, BoundConformance, Script, Shop, within
+from pydantic import BaseModel
 
-from roadworthy import Gate
+from roadworthy import Contract, Gate, Ledger
 from roadworthy.adapters.autogen import guard
+from roadworthy.core.errors import UsageError
 from roadworthy.examples.scripted.autogen import model
 
 
@@ -84,3 +108,263 @@ class TestWorkbench(BoundConformance):
 
 class TestTeam(BoundConformance):
     talk = staticmethod(talk_team)
+
+
+# -- what breaks AutoGen ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger.open(":memory:")
+
+
+@pytest.fixture
+def gate(ledger: Ledger) -> Gate:
+    return Gate(Contract.loads(CONTRACT), ledger)
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+async def talk(agent: Any, gate: Gate, **more: Any) -> str:
+    """One talk within a run of its own, that must end."""
+    with gate.run(id="r", capability="refunds") as run, run.bind():
+        return said(await asyncio.wait_for(agent.run(task="please", **more), 20))
+
+
+def own_tool(function: Any, name: str) -> Any:
+    return FunctionTool(function, description="A tool.", name=name)
+
+
+class TornDown(BaseException):
+    """What no `except Exception` catches."""
+
+
+class TestNothingHangs:
+    async def test_whatever_a_tool_raises(self, gate: Gate, ledger: Ledger) -> None:
+        async def refund(order_no: str, amount: float) -> str:
+            raise TornDown
+
+        script = Script([REFUND], "Something broke.")
+        agent = guard(assistant(script, [own_tool(refund, "shop_refund")]), gate)
+        assert await talk(agent, gate) == "Something broke."
+        assert "do not call it again" in script.results[0]
+        assert [e.body["status"] for e in ledger.entries(run="r", kind="outcome")] == ["in_doubt"]
+
+    async def test_a_tool_that_is_cancelled_by_its_token(self, gate: Gate, ledger: Ledger) -> None:
+        token = CancellationToken()
+
+        async def refund(order_no: str, amount: float) -> str:
+            token.cancel()
+            await asyncio.Event().wait()
+            return "never"
+
+        script = Script([REFUND], "Something broke.")
+        agent = guard(assistant(script, [own_tool(refund, "shop_refund")]), gate)
+        # AutoGen itself may end by raising, or go on to the next model call; it must not wait for ever.
+        ended = await asyncio.wait_for(
+            asyncio.gather(talk(agent, gate, cancellation_token=token), return_exceptions=True), 20
+        )
+        assert not isinstance(ended[0], TimeoutError)
+        assert [e.body["status"] for e in ledger.entries(run="r", kind="outcome")] == ["in_doubt"]
+
+    async def test_a_cancelled_agent_lets_a_call_in_flight_finish(self, gate: Gate, ledger: Ledger) -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def refund(order_no: str, amount: float) -> dict[str, str]:
+            begun.set()
+            await go_on.wait()
+            return {"refund_no": "R-7"}
+
+        agent = guard(assistant(Script([REFUND], "Done."), [own_tool(refund, "shop_refund")]), gate)
+        task = asyncio.create_task(talk(agent, gate))
+        await asyncio.wait_for(begun.wait(), 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        for _ in range(1000):
+            if list(ledger.entries(run="r", kind="outcome")):
+                break
+            await asyncio.sleep(0)
+        left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+        await asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 20)
+        assert [e.body["status"] for e in ledger.entries(run="r", kind="outcome")] == ["ok"]
+
+    async def test_a_workbench_that_cannot_list_its_tools_any_more(self, gate: Gate) -> None:
+        bench = OwnWorkbench(listings=1)
+        agent = guard(
+            AssistantAgent("desk", model(Script([REFUND], "unused")), workbench=bench, max_tool_iterations=1), gate
+        )
+        assert "R-7" in await talk(agent, gate)
+        assert bench.calls == [("shop_refund", {"order_no": "7", "amount": 20})]
+
+
+class OwnWorkbench(Workbench):
+    """A workbench that is none of AutoGen's own, as that of an MCP server."""
+
+    def __init__(self, *, listings: int = 100, error: bool = False) -> None:
+        self.calls: list[tuple[str, Mapping[str, Any]]] = []
+        self.listings = listings
+        self.error = error
+
+    async def list_tools(self) -> list[ToolSchema]:
+        self.listings -= 1
+        if self.listings < 0:
+            raise ConnectionError("the server is gone")
+        return [{"name": "shop_refund", "description": "Pay money back."}]
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+        call_id: str | None = None,
+    ) -> ToolResult:
+        self.calls.append((name, dict(arguments or {})))
+        text = "no such order" if self.error else '{"refund_no": "R-7"}'
+        return ToolResult(name=name, result=[TextResultContent(content=text)], is_error=self.error)
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def reset(self) -> None: ...
+    async def save_state(self) -> Mapping[str, Any]:
+        return {}
+
+    async def load_state(self, state: Mapping[str, Any]) -> None: ...
+    def _to_config(self) -> BaseModel:
+        raise NotImplementedError
+
+
+class TestWorkbenches:
+    async def test_one_of_ones_own(self, gate: Gate, ledger: Ledger) -> None:
+        bench = OwnWorkbench()
+        script = Script([REFUND], "Done.")
+        agent = guard(AssistantAgent("desk", model(script), workbench=bench, max_tool_iterations=5), gate)
+        await talk(agent, gate)
+        assert bench.calls == [("shop_refund", {"order_no": "7", "amount": 20})]
+        assert script.results == ['{"refund_no": "R-7"}']
+
+    async def test_an_error_that_it_reports_is_a_failure(self, gate: Gate, ledger: Ledger) -> None:
+        script = Script([REFUND], "Sorry.")
+        bench = OwnWorkbench(error=True)
+        agent = guard(AssistantAgent("desk", model(script), workbench=bench, max_tool_iterations=5), gate)
+        await talk(agent, gate)
+        assert "no such order" in script.results[0]
+        assert [e.body["status"] for e in ledger.entries(run="r", kind="outcome")] == ["failed"]
+
+    async def test_renamed_tools_are_found(self, gate: Gate, shop: Shop) -> None:
+        own = own_tool(shop.afunctions()["shop_refund"], "pay")
+        bench = StaticWorkbench([own], tool_overrides={"pay": ToolOverride(name="shop_refund")})
+        script = Script([REFUND], "Done.")
+        agent = guard(AssistantAgent("desk", model(script), workbench=bench, max_tool_iterations=5), gate)
+        await talk(agent, gate)
+        assert len(shop.did) == 1
+
+    def test_a_guarded_agent_is_not_dumped_without_its_gate(self, gate: Gate) -> None:
+        with pytest.raises(UsageError, match="cannot be dumped"):
+            guard(StaticWorkbench([]), gate).dump_component()
+
+    async def test_tools_are_offered_once(self, gate: Gate) -> None:
+        script = Script("Hello.")
+        benches = [StaticWorkbench([]), OwnWorkbench()]
+        agent = guard(AssistantAgent("desk", model(script), workbench=benches), gate)
+        await talk(agent, gate)
+        assert sorted(script.offered) == ["ask_user", "escalate", "shop_refund"]
+
+
+class TestAgentsInAgents:
+    async def test_an_agent_that_is_a_tool_is_guarded_and_its_messages_still_stream(self, shop: Shop) -> None:
+        contract = CONTRACT.replace("shop.fail", "helper").replace("args: {}", "args: {task: string}")
+        gate = Gate(Contract.loads(contract), Ledger.open(":memory:"))
+        inside = Script([("wipe", {}), REFUND], "I refunded order 7.")
+        helper = AssistantAgent(
+            "helper", model(inside), tools=tools(shop.afunctions()), max_tool_iterations=5, description="Helps."
+        )
+        script = Script([("helper", {"task": "refund order 7"})], "Done.")
+        agent = guard(assistant(script, [AgentTool(helper, return_value_as_last_message=True)]), gate)
+        sources: list[str] = []
+        with gate.run(capability="refunds") as run, run.bind():
+            async for item in agent.run_stream(task="please"):
+                sources.append(str(getattr(item, "source", "result")))
+        assert "helper" in sources
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert script.results == ["I refunded order 7."]
+
+    async def test_agents_inside_a_team_inside_an_agent(self, gate: Gate, shop: Shop) -> None:
+        script = Script([("wipe", {}), REFUND], "Done.")
+        inner = RoundRobinGroupChat(
+            [assistant(script, tools(shop.afunctions()))], termination_condition=TextMessageTermination("desk")
+        )
+        filtered = MessageFilterAgent(
+            "filtered",
+            SocietyOfMindAgent("society", inner, model(Script("All said."))),
+            MessageFilterConfig(per_source=[]),
+        )
+        team = guard(RoundRobinGroupChat([filtered], max_turns=1), gate)
+        await talk(team, gate)
+        assert [name for name, _ in shop.did] == ["refund"]
+
+
+class TestTeams:
+    async def test_a_runtime_of_another_time_does_not_lend_its_run(
+        self, gate: Gate, shop: Shop, ledger: Ledger
+    ) -> None:
+        runtime = SingleThreadedAgentRuntime()
+        with gate.run(id="old", capability="refunds") as old, old.bind():
+            runtime.start()
+        agent = assistant(Script([REFUND], "Done.", [REFUND], "No."), tools(shop.afunctions()))
+        team = guard(
+            RoundRobinGroupChat([agent], runtime=runtime, termination_condition=TextMessageTermination("desk")), gate
+        )
+        assert await talk(team, gate) == "Done."
+        await runtime.stop()
+        assert [e.kind for e in ledger.entries(run="old")] == ["run"]
+        assert len(list(ledger.entries(run="r", kind="action"))) == 1
+
+    async def test_handing_off_inside_a_guarded_team(self, gate: Gate, shop: Shop) -> None:
+        front = AssistantAgent("front", model(Script([("transfer_to_desk", {})])), handoffs=[Handoff(target="desk")])
+        desk = assistant(Script([REFUND, ("wipe", {})], "Done."), tools(shop.afunctions()))
+        team = guard(Swarm([front, desk], termination_condition=TextMessageTermination("desk")), gate)
+        await talk(team, gate)
+        assert [name for name, _ in shop.did] == ["refund"]
+
+    def test_a_handoff_out_of_sight_is_refused(self, gate: Gate) -> None:
+        agent = AssistantAgent("front", model(Script("Hi.")), handoffs=[Handoff(target="somebody")])
+        with pytest.raises(UsageError, match="hand-offs pass no workbench"):
+            guard(agent, gate)
+
+    def test_a_handoff_with_code_of_its_own_is_refused(self, gate: Gate) -> None:
+        class Busy(Handoff):
+            pass
+
+        front = AssistantAgent("front", model(Script("Hi.")), handoffs=[Busy(target="user")])
+        team = Swarm([front], termination_condition=HandoffTermination("user"))
+        with pytest.raises(UsageError, match="runs code of its own"):
+            guard(team, gate)
+
+    def test_agents_that_nobody_knows_are_refused(self, gate: Gate) -> None:
+        class Robot(BaseChatAgent):
+            @property
+            def produced_message_types(self) -> Sequence[type[BaseChatMessage]]:
+                return (TextMessage,)
+
+            async def on_messages(
+                self, messages: Sequence[BaseChatMessage], cancellation_token: CancellationToken
+            ) -> Response:
+                raise AssertionError("never asked")
+
+            async def on_reset(self, cancellation_token: CancellationToken) -> None: ...
+
+        with pytest.raises(UsageError, match="cannot see what a Robot does"):
+            guard(RoundRobinGroupChat([UserProxyAgent("user"), Robot("robot", "A robot.")]), gate)
+
+    def test_the_same_object_comes_back_and_two_contracts_cannot_share_it(self, gate: Gate, shop: Shop) -> None:
+        agent = assistant(Script("Hi."), tools(shop.functions()))
+        assert guard(agent, gate) is agent
+        assert guard(agent, gate) is agent
+        other = Gate(Contract.loads(CONTRACT.replace("50.00", "51.00")), cast("Ledger", gate.ledger))
+        with pytest.raises(UsageError, match="another contract"):
+            guard(agent, other)
