@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 VERSION = 1
-"""Of the tables below. A ledger of a higher version is refused, one of a lower version is brought up to this one."""
+"""Of the tables below. A ledger of another version is refused."""
 
 metadata = MetaData()
 

@@ -255,6 +255,8 @@ class SqliteStore:
         if mark != APPLICATION_ID or about.name not in tables:
             raise LedgerError(f"{self.name} is no ledger, but another SQLite file: give another path")
         (version,) = connection.execute("SELECT max(version) FROM ledger").fetchone()
+        if not isinstance(version, int):
+            raise LedgerError(f"the ledger {self.name} is damaged, its version is missing: restore it from a backup")
         if version != VERSION:
             raise LedgerError(
                 f"the ledger {self.name} was written by a newer Roadworthy (its format is {version}, this one knows "
