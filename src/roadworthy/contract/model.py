@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -84,6 +84,23 @@ class Part(BaseModel):
     """What all parts of a contract share: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def __copy__(self) -> Self:
+        return _without_caches(super().__copy__())
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return _without_caches(super().__deepcopy__(memo))
+
+
+_P = TypeVar("_P", bound=Part)
+
+
+def _without_caches(part: _P) -> _P:
+    """A copy forgets what was computed from the old values, such as a digest: `model_copy(update=...)` changes them."""
+    held = vars(part)
+    for name in held.keys() - type(part).model_fields.keys():
+        del held[name]
+    return part
 
 
 def _spell_out(value: object) -> object:

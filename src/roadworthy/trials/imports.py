@@ -17,7 +17,7 @@ from roadworthy.trials.world import World
 def _find(name: str, what: str, example: str) -> Any:
     module_name, colon, inside = name.partition(":")
     if not colon or not module_name or not inside:
-        raise UsageError(f"{name!r} does not name {what}; write module:name, such as {example}")
+        raise UsageError(f"{name!r} does not name {what}; write {example}")
     here = str(Path.cwd())
     if here not in sys.path:  # a console script has its own folder there, not the user's
         sys.path.insert(0, here)
@@ -41,7 +41,7 @@ def _find(name: str, what: str, example: str) -> Any:
 
 def find_agent(name: str) -> Callable[..., Any]:
     """The function behind `module:function`. Raises UsageError, also where it is not callable as `agent(run, user)`."""
-    agent = _find(name, "the agent", "my_agents:support")
+    agent = _find(name, "the agent", "module:function, such as my_agents:support")
     check_agent(agent, name)
     return agent
 
@@ -61,7 +61,7 @@ def check_agent(agent: Any, name: str) -> None:
 
 def find_world(name: str) -> World:
     """The world behind `module:name`. Raises UsageError."""
-    world = _find(name, "the world", "my_worlds:shop")
+    world = _find(name, "the world", "module:name, such as my_worlds:shop")
     if not isinstance(world, World):
         raise UsageError(f"the world {name!r} is a {type(world).__name__}; give a roadworthy World(...)")
     return world

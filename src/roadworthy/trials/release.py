@@ -111,28 +111,30 @@ def _capability(name: str, bar: BarEntry | None, counts: Mapping[str, Count], ma
         return Judged(verdict="INCONCLUSIVE", reasons=(f"{name}: no trial was run",))
     wanted, confidence = float(bar.pass_rate), float(bar.confidence)
     passed, errors = sum(c.passed for c in mine), sum(c.errors for c in mine)
-    found = pooled([(c.passed, c.trials) for c in mine if c.trials], confidence)
-    best = pooled([(c.passed + c.errors, c.trials) for c in mine if c.trials], confidence)
+    clusters = [(c.passed, c.trials) for c in mine if c.trials]
+    found = one_sided(passed, trials, confidence)
+    best = one_sided(passed + errors, trials, confidence)
+    low = min(found.low, _apart(clusters, confidence))
     asked = f"{_percent(wanted)} at {_percent(confidence)} confidence"
     shown = f"{passed} of {trials} passed"
     if best.high < wanted:
         text = f"{name}: {shown}; surely below the {asked} that the contract asks for (at most {_percent(found.high)})"
-        return Judged(verdict="BLOCK", reasons=(text,), low=found.low, high=found.high)
+        return Judged(verdict="BLOCK", reasons=(text,), low=low, high=found.high)
     if errors:
         text = f"{name}: {_trials(errors)} of {trials} broke (ERROR), so nothing is shown"
-        return Judged(verdict="ERROR", reasons=(text,), low=found.low, high=found.high)
-    if found.low >= wanted:
-        text = f"{name}: {shown}; at least {_percent(found.low)}, the contract asks for {asked}"
-        return Judged(verdict="PASS", reasons=(text,), low=found.low, high=found.high)
-    more = _more(passed, trials, wanted, confidence)
-    cure = (
-        f"about {more} more trials would show it, if the rate stays"
-        if more is not None
-        else "at this rate more trials would not show it"
-    )
-    range_ = f"between {_percent(found.low)} and {_percent(found.high)}"
-    text = f"{name}: {shown}; {range_}, the contract asks for {asked}: {cure}"
-    return Judged(verdict="INCONCLUSIVE", reasons=(text,), low=found.low, high=found.high, more_trials=more)
+        return Judged(verdict="ERROR", reasons=(text,), low=low, high=found.high)
+    if low >= wanted:
+        text = f"{name}: {shown}; at least {_percent(low)}, the contract asks for {asked}"
+        return Judged(verdict="PASS", reasons=(text,), low=low, high=found.high)
+    more = _more(passed, trials, wanted, confidence) if found.low < wanted else None
+    if more is not None:
+        cure = f"about {more} more trials would show it, if the rate stays"
+    elif found.low >= wanted:
+        cure = "its scenarios differ too much to say so of others: add scenarios"
+    else:
+        cure = "at this rate more trials would not show it"
+    text = f"{name}: {shown}; between {_percent(low)} and {_percent(found.high)}, the contract asks for {asked}: {cure}"
+    return Judged(verdict="INCONCLUSIVE", reasons=(text,), low=low, high=found.high, more_trials=more)
 
 
 def one_sided(passed: int, trials: int, confidence: float) -> Interval:
@@ -140,13 +142,11 @@ def one_sided(passed: int, trials: int, confidence: float) -> Interval:
     return clopper_pearson(passed, trials, confidence=max(2 * confidence - 1, 0.0))
 
 
-def pooled(clusters: Sequence[tuple[int, int]], confidence: float) -> Interval:
-    """One-sided bounds over scenarios: the wider of the exact one and the one that lets scenarios differ."""
-    exact = one_sided(sum(p for p, _ in clusters), sum(n for _, n in clusters), confidence)
+def _apart(clusters: Sequence[tuple[int, int]], confidence: float) -> float:
+    """The lower bound that lets scenarios differ. Only PASS has to reach it: it speaks of what was not tried, too."""
     if len(clusters) < 2:
-        return exact
-    apart = clustered(clusters, confidence=max(2 * confidence - 1, 0.0))
-    return Interval(min(exact.low, apart.low), max(exact.high, apart.high))
+        return 1.0
+    return clustered(clusters, confidence=max(2 * confidence - 1, 0.0)).low
 
 
 def _more(passed: int, trials: int, wanted: float, confidence: float) -> int | None:

@@ -147,6 +147,13 @@ class Bench:
         self.conditions = conditions_of(self.contract)
         self._principals: dict[str, str | None] = {}
         self._loop: asyncio.Runner | None = None
+        self._shown: set[tuple[str, str]] = set()
+
+    def first_to_show(self, stops: Sequence[tuple[str, str, str, int]]) -> bool:
+        """Whether no trial before has shown one of these rules stopping something; its transcript is worth keeping."""
+        new = {(rule, ruling) for rule, ruling, _, _ in stops} - self._shown
+        self._shown |= new
+        return bool(new)
 
     def close(self) -> None:
         """Let go of the event loop, where one was needed."""
@@ -402,7 +409,7 @@ class _Trial:
             changes=() if passed or diff is None else diff.changes,
             missing=() if passed or diff is None else diff.missing,
             transcript=()
-            if passed and not counts.stops
+            if passed and not self.bench.first_to_show(counts.stops)
             else turns_of(
                 self.notes.drafts,
                 began=began,
