@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from roadworthy.core.errors import UsageError
 from roadworthy.trials.report.html import render_html, write_html
+from roadworthy.trials.report.page import Figure
 from roadworthy.trials.results import Release, TestReport, TrialResult, Turn
 
 VOID = {"meta", "circle", "rect", "path", "line"}
@@ -235,6 +236,12 @@ def test_a_gate_that_only_watched_is_the_headline(unenforced: TestReport) -> Non
     assert words.index("Not enforced.") < words.index("Release verdict")
     assert "What the gate would have stopped" in words
     assert "would have been put to a person" in words
+
+
+def test_what_the_gate_is_worth_is_shown_where_it_was_measured(report: TestReport) -> None:
+    figures = [Figure(name="harm without", value="449", beside="80 mails"), Figure(name="harm with", value="28")]
+    assert "harm without 449 80 mails harm with 28" in Outline(render_html(report, worth=figures)).words
+    assert "What the gate is worth" not in Outline(render_html(report)).words
 
 
 def test_an_agent_that_passed_has_nothing_to_mend(clean: TestReport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,15 +14,17 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.visible import pieces, visible
 from roadworthy.trials.report import page as pages
 from roadworthy.trials.report import plots
+from roadworthy.trials.report.page import Figure
 from roadworthy.trials.results import TestReport
 
 
-def render_html(report: TestReport, *, first: int = 3) -> str:
+def render_html(report: TestReport, *, first: int = 3, worth: Sequence[Figure] = ()) -> str:
     """The whole page; `first` failures of each scenario are shown in full, the rest are counted.
 
+    `worth`: figures of the same trials with the gate and without it, from whoever has run them twice.
     Raises UsageError where Jinja2 is not installed.
     """
-    page = pages.page_of(report, first=first)
+    page = pages.page_of(report, first=first, worth=worth)
     style = _style()
     # The hash stands for this one style sheet: neither script nor another style could run, whatever a tool returned.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

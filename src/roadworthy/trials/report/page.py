@@ -252,6 +252,8 @@ class Page:
     curves: tuple[Curve, ...]
     stops: tuple[StopLine, ...]
     figures: tuple[Figure, ...]
+    worth: tuple[Figure, ...]
+    """What happened in the same trials with the gate and without it, where both were run."""
     groups: tuple[ScenarioGroup, ...]
     faults: tuple[FaultLine, ...]
     failures: tuple[FailureGroup, ...]
@@ -307,8 +309,11 @@ _CHECKS: Mapping[str, str] = {
 """What the gate's own checks look at; rules say it in their own words."""
 
 
-def page_of(report: TestReport, *, first: int = _FIRST) -> Page:
-    """All that a report says of these results; `first` failures of each scenario in full."""
+def page_of(report: TestReport, *, first: int = _FIRST, worth: Sequence[Figure] = ()) -> Page:
+    """All that a report says of these results; `first` failures of each scenario in full.
+
+    `worth`: figures of the same trials with the gate and without it, from whoever has run them twice.
+    """
     lost = [t for t in report.trials if not t.passed]
     failures = _failures(report, lost, first)
     anchors = {(f.trial.scenario, f.trial.index): f.anchor for group in failures for f in group.shown}
@@ -327,6 +332,7 @@ def page_of(report: TestReport, *, first: int = _FIRST) -> Page:
         curves=_curves(report),
         stops=_stops(report, anchors),
         figures=_figures(report),
+        worth=tuple(worth),
         groups=_groups(report, {g.scenario.scenario: g.anchor for g in failures}),
         faults=_faults(report),
         failures=failures,
@@ -858,10 +864,11 @@ def _method(report: TestReport) -> Iterable[tuple[str, str]]:
     yield "Scorers", ", ".join(manifest.scorers)
     yield (
         "Release verdict",
-        "a function of the manifest and the trials: one-sided bounds against what the contract asks for, the wider of "
-        "exact (Clopper-Pearson) and clustered; a scenario that surely passes less often than "
+        "a function of the manifest and the trials. At the confidence that the contract asks for, one-sided: a "
+        "capability blocks where the exact upper bound (Clopper-Pearson) stays below what is asked for, and passes "
+        "where the exact and the clustered lower bound reach it. A scenario that surely passes less often than "
         f"{required_percent(float(manifest.scenario_floor))} blocks, and so does one failure of a scenario that must "
-        "pass; broken trials never pass and stay in the denominator",
+        "pass. Broken trials never pass and stay in the denominator",
     )
     yield "Manifest", f"digest {manifest.digest}"
     yield "Ledger", report.ledger or "kept in memory"
