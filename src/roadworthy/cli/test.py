@@ -17,7 +17,8 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.types import LEVELS
 from roadworthy.trials.junit import write_junit
 from roadworthy.trials.load import load_scenarios
-from roadworthy.trials.report.html import render_html
+from roadworthy.trials.report.html import prepare, write_html
+from roadworthy.trials.report.markdown import write_markdown
 from roadworthy.trials.results import TrialResult
 from roadworthy.trials.runner import OnTrial, run_trials
 from roadworthy.trials.scenario import Scenario
@@ -38,6 +39,10 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="A line of JSON a trial, and one of summary.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page to this file.")] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(envvar="GITHUB_STEP_SUMMARY", help="Add the report as Markdown to the end of this file."),
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only the scenario with this id; may be repeated.")] = None,
     trial: Annotated[int | None, typer.Option(min=0, help="Only the trial with this number.")] = None,
     no_enforce: Annotated[bool, typer.Option("--no-enforce", help="The gate only reports; every tool runs.")] = False,
@@ -48,9 +53,11 @@ def command(
     """
     if level is not None and level not in LEVELS:
         raise UsageError(f"{level!r} is no level; {did_you_mean(level, LEVELS)}")
-    for file in (junit, html):
+    for file in (junit, html, summary):
         if file is not None:
             _writable(file)
+    if html is not None:
+        prepare()
     law = Contract.load(contract)
     found = _chosen(load_scenarios(scenarios, contract=law), only)
     words = ["roadworthy", "test", str(contract), "--agent", agent, "--scenarios", str(scenarios)]
@@ -77,7 +84,9 @@ def command(
         with junit.open("w", encoding="utf-8") as file:
             write_junit(report, file)
     if html is not None:
-        html.write_text(render_html(report), encoding="utf-8")
+        write_html(report, html)
+    if summary is not None:
+        write_markdown(report, summary, append=True)
     if json:
         json_line({"summary": report.summary()})
     else:

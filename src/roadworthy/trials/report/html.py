@@ -31,6 +31,11 @@ def render_html(report: TestReport, *, first: int = 3, worth: Sequence[Figure] =
     return cast("str", _template().render(page=page, report=report, style=style, style_hash=digest))
 
 
+def prepare() -> None:
+    """Find out before long work whether a page can be made. Raises UsageError where Jinja2 is not installed."""
+    _template()
+
+
 def write_html(report: TestReport, path: str | Path, *, first: int = 3) -> Path:
     """Write the page to a file, and return its path. Raises UsageError where that cannot be done."""
     target = Path(path)
