@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from os import cpu_count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +23,7 @@ from roadworthy.examples.desk.model import SCRIPTED
 from roadworthy.examples.desk.story import counted, harms, stopped
 from roadworthy.trials.load import load_scenarios
 from roadworthy.trials.report.html import render_html
-from roadworthy.trials.report.page import page_of
+from roadworthy.trials.report.page import Figure, page_of
 from roadworthy.trials.results import Rate, TestReport, TrialResult
 from roadworthy.trials.runner import OnTrial, run_trials
 from roadworthy.trials.scenario import Scenario
@@ -57,7 +56,7 @@ def command(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal trials, in every framework.")] = 0,
     html: Annotated[Path | None, typer.Option(help="The report; default: report.html in the folder of --out.")] = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON a trial, and one of summary.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that share the work.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
     out_dir: Annotated[Path, typer.Option("--out", help="Where report and ledger go.")] = Path("roadworthy-out"),
 ) -> int:
     """Watch a support agent take its road test and see the report.
@@ -81,10 +80,10 @@ def command(
         report = plan.run(with_gate, ledger=ledger)
         without = _Watch(show, as_json=False)
         bare = plan.run(without, enforce=False) if not report.interrupted else None
-    told = replace(report, notes=(f"{SCRIPTED} Its world is synthetic and lies in memory.", *report.notes))
-    page.write_text(render_html(told), encoding="utf-8")
     interrupted = report.interrupted or (bare is not None and bare.interrupted)
     harmful = _Harm(gated=with_gate.harmful, bare=None if bare is None or bare.interrupted else without.harmful)
+    told = replace(report, notes=(f"{SCRIPTED} Its world is synthetic and lies in memory.", *report.notes))
+    page.write_text(render_html(told, worth=harmful.figures()), encoding="utf-8")
     if json:
         extra = {
             "scripted": True,
@@ -106,6 +105,13 @@ class _Harm:
 
     gated: Counter[str]
     bare: Counter[str] | None
+
+    def figures(self) -> Sequence[Figure]:
+        """For the report; none where there is nothing to compare with."""
+        if self.bare is None:
+            return ()
+        both = (("harmful changes without the gate", self.bare), ("harmful changes with the gate", self.gated))
+        return [Figure(name=name, value=f"{_sum(harm):,}", beside=counted(harm)) for name, harm in both]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -145,11 +151,9 @@ class _Plan:
     workers: int
 
     @classmethod
-    def of(cls, framework: str, trials: int, seed: int, workers: int | None) -> _Plan:
+    def of(cls, framework: str, trials: int, seed: int, workers: int) -> _Plan:
         home = _from_here(Path(desk.__file__).parent)
         contract = Contract.load(home / "contract.yaml")
-        # Importing a framework costs each worker seconds, which the plain agent's few do not earn back.
-        fitting = 1 if framework == "plain" else min(2, cpu_count() or 1)
         return cls(
             contract=contract,
             contract_file=home / "contract.yaml",
@@ -159,7 +163,7 @@ class _Plan:
             framework=framework,
             trials=trials,
             seed=seed,
-            workers=workers or fitting,
+            workers=workers,
         )
 
     def run(self, watch: OnTrial, *, enforce: bool = True, ledger: Path | None = None) -> TestReport:

@@ -155,7 +155,9 @@ class _State:
                 books.execute(f"ATTACH ? AS {_quoted(system)}", (where,))
             books.executescript("PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON; PRAGMA temp_store=MEMORY;")
             if files is None:
-                books.executescript("PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF;")
+                books.executescript("PRAGMA journal_mode=MEMORY;")
+            for system in ("main", *world.systems):  # what is made up need not outlive a power cut
+                books.execute(f"PRAGMA {_quoted(system)}.synchronous=OFF")
             books.executescript(world.schema)
             self.tables = {t.name: t for t in self._find_tables(world.systems)}
             self._watch()
