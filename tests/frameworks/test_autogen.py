@@ -315,11 +315,14 @@ class TestTeams:
         runtime = SingleThreadedAgentRuntime()
         with gate.run(id="old", capability="refunds") as old, old.bind():
             runtime.start()
-        agent = assistant(Script([REFUND], "Done.", [REFUND], "No."), tools(shop.afunctions()))
+        script = Script([REFUND], "Done.", [REFUND], "No.")
+        agent = assistant(script, tools(shop.afunctions()))
         team = guard(
             RoundRobinGroupChat([agent], runtime=runtime, termination_condition=TextMessageTermination("desk")), gate
         )
         assert await talk(team, gate) == "Done."
+        assert said(await team.run(task="without a run")) == "No."
+        assert "belongs to no run" in script.results[-1]
         await runtime.stop()
         assert [e.kind for e in ledger.entries(run="old")] == ["run"]
         assert len(list(ledger.entries(run="r", kind="action"))) == 1

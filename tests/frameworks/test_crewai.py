@@ -209,10 +209,8 @@ class TestWhatCrewAIDoesByItself:
         own = [tool(f) for f in shop.functions().values()]
         llm = TextLLM(model="scripted", respond=respond)
         desk: Any = Agent(role="desk", goal="help", backstory="kind", llm=llm, tools=own)
-        made = guard(
-            Crew(agents=[desk], tasks=[Task(description="please", expected_output="x", agent=desk)], tracing=False),
-            gate,
-        )
+        task = Task(description="please", expected_output="x", agent=desk)
+        made = cast("Any", guard(Crew(agents=[desk], tasks=[task], tracing=False), gate))
 
         async def go() -> str:
             return str((await made.akickoff()).raw)

@@ -52,13 +52,15 @@ class _Scope:
     """What guarded workbenches of one agent or team share."""
 
     def __init__(self) -> None:
+        self.carrying = False
+        """Whether a guarded team runs now. Its runtime's own context may be of another time, and lend a foreign run."""
         self.run: Run | None = None
-        """The run that a guarded team carries while it runs; its runtime's own context may be of another time."""
+        """The run that the team carries while it runs; None: there is none."""
         self.broken: HarnessError | None = None
         """What the trial must learn when the agent has ended: no exception may leave a workbench."""
 
     def find(self) -> Run | None:
-        return self.run or current_run()
+        return self.run if self.carrying else current_run()
 
     def raise_broken(self) -> None:
         if self.broken is not None:
@@ -338,13 +340,13 @@ def _change_class(thing: object, gate: Gate, methods: Mapping[str, Any]) -> None
 
 def _team_stream(kind: type[Any], scope: _Scope) -> Any:
     async def run_stream(self: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        scope.run = current_run()
+        scope.run, scope.carrying = current_run(), True
         try:
             async for item in kind.run_stream(self, **kwargs):
                 scope.raise_broken()
                 yield item
         finally:
-            scope.run = None
+            scope.run, scope.carrying = None, False
 
     return run_stream
 
