@@ -32,6 +32,10 @@ ARGS: Mapping[str, Any] = {
     "lines": {"type": "array", "items": _LINE},
     "prices": {"type": "object", "additionalProperties": "decimal"},
     "stock": {"type": "object", "additionalProperties": {"type": "object", "properties": {"price": "decimal"}}},
+    "cards": {
+        "type": "object",
+        "additionalProperties": {"type": "object", "properties": {"balance": _OPTIONAL_DECIMAL}},
+    },
     "address": {"type": "object", "optional": True, "properties": _ADDRESS},
     "grid": {"type": "array", "items": {"type": "array", "items": "string"}},
     "free": "any",
@@ -56,6 +60,7 @@ VALUES: Mapping[str, Any] = {
     "lines": [{"price": Decimal("0.10"), "text": "x"}, {"price": Decimal("0.20"), "text": "y", "off": Decimal("0.05")}],
     "prices": {"one": Decimal("1.10")},
     "stock": {"s1": {"price": Decimal("9.99")}},
+    "cards": {"a": {"balance": Decimal("5.01")}, "Ada": {}},
     "grid": [["u"]],
     "free": {"deep": [1, "two", None]},
     "for": "f",

@@ -252,11 +252,9 @@ class _Examiner:
         self.typed(at, "be an index")
         shape = owner.shape
         inner = None if shape is None else shape.extra if is_map(shape) else shape.items
-        constants = key.constants
         if of.kind == "map":
             self.possible(at, key.shape, owner.constants, node)
-        path = (*owner.path, f"[{constants[0]!r}]") if owner.path and constants and len(constants) == 1 else None
-        return _Seen(shape=inner, path=path)
+        return _Seen(shape=inner, path=_path(node))
 
     def membership(self, node: Node, seen: list[_Seen]) -> None:
         (item, among), (needle, hay) = node.parts, seen
@@ -369,7 +367,8 @@ class _Examiner:
         item = _Seen(shape=inner, path=(node.variable,), constants=over.constants)
         outer = self.items.get(node.variable)
         self.items[node.variable] = item
-        inside = frozenset(p for p in known if p[0] != node.variable)
+        mine = re.compile(rf"(?<![\w.]){re.escape(node.variable)}(?![\w])")
+        inside = frozenset(p for p in known if not any(mine.search(step) for step in (p[0], *_indexes(p))))
         self.see(asked, inside)
         for part in made:
             self.see(part, inside | _there(asked, True))
@@ -401,10 +400,15 @@ def _path(node: Node) -> Path | None:
     if node.kind in ("select", "has"):
         inner = _path(node.parts[0])
         return None if inner is None else (*inner, node.name)
-    if node.kind == "call" and node.name == "_[_]" and node.parts[1].kind == "const":
-        inner = _path(node.parts[0])
-        return None if inner is None else (*inner, f"[{node.parts[1].value!r}]")
+    if node.kind == "call" and node.name == "_[_]":
+        of, at = node.parts
+        inner, index = _path(of), (repr(at.value),) if at.kind == "const" else _path(at)
+        return None if inner is None or index is None else (*inner, f"[{'.'.join(index)}]")
     return None
+
+
+def _indexes(path: Path) -> Path:
+    return tuple(step for step in path if step.startswith("["))
 
 
 def _there(node: Node, holds: bool) -> frozenset[Path]:

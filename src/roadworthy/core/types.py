@@ -103,7 +103,7 @@ class Verdict:
     @property
     def text(self) -> str:
         """All enforced reasons in one line, the deciding ones first."""
-        return " ".join(r.text for r in self.reasons if r.enforced)
+        return " ".join(dict.fromkeys(r.text for r in self.reasons if r.enforced))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
