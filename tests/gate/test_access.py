@@ -81,6 +81,8 @@ def test_a_given_subject_is_the_subject(contract: Contract, ledger: Ledger, desk
     run = Gate(contract, ledger).run(principal="bot", subject="C-001", capability="money_back")
     assert run.call("find_account", {"contact_id": "C-001"}, desk["find_account"]).ok
     assert run.call("find_account", {"contact_id": "C-002"}, desk["find_account"]).status == "denied"
+    with pytest.raises(UsageError, match=r"no crm\.Customer"):
+        Gate(contract, ledger).run(principal="bot", subject="ada")
 
 
 def test_a_capability_is_opened_by_the_application_only_for_those_who_may(contract: Contract, ledger: Ledger) -> None:

@@ -153,6 +153,21 @@ def test_the_user_is_asked_and_heard(tested: Open, ledger: Ledger) -> None:
     assert [e.body["text"] for e in ledger.entries(run="r1", kind="said")] == ["Which one?", "Sure?"]
 
 
+def test_async_code_hears_says_and_hands_over(tested: Open, ledger: Ledger, desk: Desk) -> None:
+    async def chat() -> Calls:
+        calls = tested()
+        await calls.run.aheard("help me")
+        assert (await calls.run.asay("at once")).ok
+        desk.answers["hand_over"] = TimeoutError()
+        assert (await calls.run.aescalate("nobody answers")).ok
+        return calls
+
+    calls = asyncio.run(chat())
+    assert (calls.run.state.words, calls.run.status) == ("help me", "escalated")
+    kinds = [e.kind for e in ledger.entries(run="r1")]
+    assert kinds == ["run", "heard", "said", "action", "verdict", "intent", "outcome", "handover"]
+
+
 def test_without_a_channel_the_question_becomes_the_reply(tested: Open) -> None:
     outcome = asyncio.run(tested().run.aask_user("Which one?"))
     assert (outcome.status, outcome.value) == ("clarify", "Which one?")

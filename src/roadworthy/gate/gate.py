@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never
@@ -188,6 +189,9 @@ class Gate:
         subject = self.contract.subject
         if subject is None:
             raise UsageError("subject= was given, but the contract names no `subject`")
+        pattern = self.contract.entities[subject.entity].pattern
+        if pattern is not None and re.fullmatch(pattern, given) is None:
+            raise UsageError(f"subject={given!r} is no {subject.entity}: its keys look like {pattern}")
         return given
 
     def _facts(self, given: Mapping[str, Any] | None) -> dict[str, Any]:

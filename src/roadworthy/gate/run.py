@@ -132,6 +132,12 @@ class Run:
             self._write([self._draft("heard", {"text": text})])
             self._state.hear(text)
 
+    async def aheard(self, text: str) -> None:
+        """`heard` for async code."""
+        await self._awrite([self._draft("heard", {"text": text})])
+        with self._lock:
+            self._state.hear(text)
+
     def open(self, capability: str) -> None:
         """Open a capability. For the application, which knows what the run is for; never on the model's word.
 
@@ -210,13 +216,21 @@ class Run:
 
     def say(self, text: str) -> Outcome:
         """Tell the user something. A reply in shadow is recorded and not delivered: `done` is then `simulated`."""
-        with self._lock:
-            done: Done = "simulated" if self._shadow() else "executed"
-            try:
-                self._write([self._draft("said", {"text": text, "done": done})])
-            except LedgerError as error:
-                return self._unwritable(error)
-        return Outcome(status="ok", done=done, value=text, text=text)
+        outcome, draft = self._reply(text)
+        try:
+            self._write([draft])
+        except LedgerError as error:
+            return self._unwritable(error)
+        return outcome
+
+    async def asay(self, text: str) -> Outcome:
+        """`say` for async code."""
+        outcome, draft = self._reply(text)
+        try:
+            await self._awrite([draft])
+        except LedgerError as error:
+            return self._unwritable(error)
+        return outcome
 
     def ask_user(self, question: str) -> Outcome:
         """Put a question to the user; the answer is heard, and is the value of the outcome."""
@@ -261,7 +275,11 @@ class Run:
             outcome = self.call(spec.tool, {"reason": reason})
             if outcome.ok:
                 return outcome
-        return self._hand_over(reason)
+        try:
+            self._write([self._draft("handover", self._handover_body(reason))])
+        except LedgerError as error:
+            return self._unwritable(error)
+        return self._handed_over(reason)
 
     async def aescalate(self, reason: str) -> Outcome:
         """`escalate` for async code."""
@@ -274,7 +292,11 @@ class Run:
             outcome = await self.acall(spec.tool, {"reason": reason})
             if outcome.ok:
                 return outcome
-        return self._hand_over(reason)
+        try:
+            await self._awrite([self._draft("handover", self._handover_body(reason))])
+        except LedgerError as error:
+            return self._unwritable(error)
+        return self._handed_over(reason)
 
     def close(self, why: str = "done") -> None:
         """End the run: later calls are refused."""
@@ -475,12 +497,13 @@ class Run:
 
     # -- small things -----------------------------------------------------------------------------------------------
 
-    def _hand_over(self, reason: str) -> Outcome:
+    def _reply(self, text: str) -> tuple[Outcome, Draft]:
+        done: Done = "simulated" if self._shadow() else "executed"
+        outcome = Outcome(status="ok", done=done, value=text, text=text)
+        return outcome, self._draft("said", {"text": text, "done": done})
+
+    def _handed_over(self, reason: str) -> Outcome:
         with self._lock:
-            try:
-                self._write([self._draft("handover", self._handover_body(reason))])
-            except LedgerError as error:
-                return self._unwritable(error)
             self._state.status, self._state.status_why = "escalated", reason
         text = "A person takes over. Tell the user so, and call no more tools."
         return Outcome(status="ok", done="simulated" if self._shadow() else "executed", text=text)
