@@ -63,11 +63,9 @@ def test_a_scenario_without_names_is_itself() -> None:
 
 
 def test_a_name_that_the_world_does_not_give_is_an_error_that_names_the_nearest() -> None:
-    with pytest.raises(
-        ScenarioError, match=r"scenario return: the world gives no \$\{order.id\}; do you mean \$\{order.ids\}"
-    ):
+    with pytest.raises(ScenarioError, match=r"the world gives no \$\{order.id\}; do you mean \$\{order.ids\}"):
         fill(SCENARIO, {"order.ids": "", "order.email": ""})
-    with pytest.raises(ScenarioError, match=r"it gives none|It gives none"):
+    with pytest.raises(ScenarioError, match="It gives none"):
         fill_rows({"orders": [{"id": "${order.id}"}]}, {})
 
 

@@ -22,7 +22,7 @@ from roadworthy.core.errors import UsageError
 from roadworthy.examples.desk.model import SCRIPTED
 from roadworthy.examples.desk.story import counted, harms, stopped
 from roadworthy.trials.load import load_scenarios
-from roadworthy.trials.report.html import render_html
+from roadworthy.trials.report.html import prepare, render_html
 from roadworthy.trials.report.page import Figure, page_of
 from roadworthy.trials.results import Rate, TestReport, TrialResult
 from roadworthy.trials.runner import OnTrial, run_trials
@@ -72,6 +72,7 @@ def command(
         raise UsageError(f"{framework} is not installed: `pip install 'roadworthy[{framework}]'` brings it along")
     page = html or out_dir / "report.html"
     _make_room(out_dir, page.parent)
+    prepare()
     plan = _Plan.of(framework, trials or kind.trials, seed, workers)
     ledger = out_dir / "ledger.db"
     with ExitStack() as stack:
@@ -210,12 +211,13 @@ def _told(report: TestReport, plan: _Plan, harmful: _Harm) -> Iterator[str]:
     )
     if report.interrupted:
         yield "INTERRUPTED: what follows covers the trials that were finished."
+    page = page_of(report)
     rows = [(c.capability, _rate(c.curated), _rate(c.messy), c.verdict) for c in report.capabilities]
     rows.append(("all", _rate(report.curated), _rate(report.messy), report.release.verdict))
     yield "\n".join(columns(("capability", "curated tickets", "real conditions", "verdict"), rows))
     conditions = [
         (cost.condition, _rate(cost.rate), f"{cost.delta * 100:+.0f} points".replace("+0 ", "0 "))
-        for cost in sorted(page_of(report).costs, key=lambda c: c.delta)
+        for cost in sorted(page.costs, key=lambda c: c.delta)
     ]
     if conditions:
         yield "What each condition costs, beside curated tickets:\n" + _indented(
@@ -231,12 +233,11 @@ def _told(report: TestReport, plan: _Plan, harmful: _Harm) -> Iterator[str]:
     if cases:
         yield "For example:\n" + "\n".join(f"  - {case.text}" for case in cases[:_CASES])
     yield _worth(harmful)
-    mends = page_of(report).mends
-    if mends:
+    if page.mends:
         yield "What to mend first:\n" + "\n".join(
             f"  {i}. {mend.title}: {mend.lost} trials, {mend.share * 100:.0f} % of all failures; without them "
             + ", ".join(f"{lift.capability} {lift.now * 100:.0f} % -> {lift.then * 100:.0f} %" for lift in mend.lifts)
-            for i, mend in enumerate(mends[:_MENDS], start=1)
+            for i, mend in enumerate(page.mends[:_MENDS], start=1)
         )
     verdict = report.release
     reasons = [f"  - {reason}" for reason in verdict.reasons[:_REASONS]]
