@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import typer
+from typer.models import CommandInfo
 
 from roadworthy.cli.app import VERBS
 
@@ -29,5 +30,9 @@ def test_every_verb_has_a_help_page() -> None:
     for name, verb in VERBS.items():
         group = getattr(import_module(verb.module), "app", None)
         if isinstance(group, typer.Typer):
-            wanted |= {f"roadworthy {name} {command.name}" for command in group.registered_commands}
+            wanted |= {f"roadworthy {name} {_named(command)}" for command in group.registered_commands}
     assert shown == wanted
+
+
+def _named(command: CommandInfo) -> str:
+    return command.name or (command.callback.__name__ if command.callback is not None else "")
