@@ -126,9 +126,9 @@ class TrialResult:
     virtual_s: float = 0.0
     """Seconds that passed on the trial's own clock."""
     scores: tuple[Score, ...] = ()
-    """Dropped from passed trials."""
+    """Only of those trials that are kept whole: a bounded number."""
     changes: tuple[GradedChange, ...] = ()
-    """Dropped from passed trials, and from failed ones beyond the number that is kept."""
+    """As for `scores`."""
     missing: tuple[str, ...] = ()
     """Required changes that did not happen, in words."""
     transcript: tuple[Turn, ...] = ()
@@ -141,6 +141,8 @@ class TrialResult:
 
     def slim(self) -> TrialResult:
         """Without what takes room: scores, changes and transcript."""
+        if not (self.scores or self.changes or self.transcript or self.missing):
+            return self
         return replace(self, scores=(), changes=(), transcript=(), missing=())
 
     def line(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from roadworthy.contract.model import Contract
 from roadworthy.core.types import Ruling
 from roadworthy.stats.rates import clustered, pass_k, wilson
 from roadworthy.trials.faults import FAULT_KINDS
+from roadworthy.trials.keep import Keeper
 from roadworthy.trials.release import Count, Judgement, count, judge
 from roadworthy.trials.results import (
     CapabilityReport,
@@ -27,12 +28,6 @@ from roadworthy.trials.results import (
     TrialResult,
 )
 
-KEPT_PER_SCENARIO = 6
-KEPT_PER_REASON = 2
-KEPT = 300
-"""Of how many trials that did not pass the transcripts are kept, in all."""
-
-
 _T = TypeVar("_T")
 
 
@@ -44,51 +39,41 @@ class Tally:
         self.contract = contract
         self.trials: list[TrialResult] = []
         self.passed = 0
-        self._kept: Counter[object] = Counter()
-        self._shown: set[tuple[str, str]] = set()
+        self._keeper = Keeper()
         self._same: dict[object, object] = {}
 
     def add(self, trial: TrialResult) -> TrialResult:
         """Count a trial; what comes back is what is kept of it."""
         if trial.passed:
             self.passed += 1
-        wanted = self._keep(trial) if not trial.passed else self._shows_a_stop(trial)
-        kept = trial if wanted else trial.slim()
-        # Most trials are alike: one object stands for all equal parts, so that many trials take little room.
-        kept = replace(
-            kept,
-            why=self._one(kept.why),
-            notes=self._one(kept.notes),
-            stops=self._one(kept.stops),
-            faults=self._one(kept.faults),
-            conditions=self._one(kept.conditions),
-            verdicts=self._counts(kept.verdicts),
-        )
+        kept = trial
+        if not self._keeper.wants(trial.scenario, passed=trial.passed, why=trial.why, stops=trial.stops):
+            kept = trial.slim()
+        kept = self._compact(kept)
         self.trials.append(kept)
         return kept
+
+    def _compact(self, trial: TrialResult) -> TrialResult:
+        """Most trials are alike: one object stands for all equal parts, so that many trials take little room."""
+        parts = {
+            "why": self._one(trial.why),
+            "notes": self._one(trial.notes),
+            "stops": self._one(trial.stops),
+            "faults": self._one(trial.faults),
+            "conditions": self._one(trial.conditions),
+            "verdicts": self._counts(trial.verdicts),
+        }
+        if all(getattr(trial, name) is part for name, part in parts.items()):
+            return trial
+        return replace(trial, **parts)
 
     def _one(self, value: _T) -> _T:
         if len(self._same) > 10_000:
             self._same.clear()
-        return cast("_T", self._same.setdefault((type(value), value), value))
+        return cast("_T", self._same.setdefault(value, value))
 
     def _counts(self, verdicts: Mapping[str, int]) -> Mapping[str, int]:
-        return cast("Mapping[str, int]", self._same.setdefault(("v", tuple(verdicts.items())), verdicts))
-
-    def _keep(self, trial: TrialResult) -> bool:
-        reason = (trial.scenario, trial.why)
-        if self._kept[KEPT] >= KEPT or self._kept[trial.scenario] >= KEPT_PER_SCENARIO:
-            return False
-        if self._kept[reason] >= KEPT_PER_REASON:
-            return False
-        self._kept.update((KEPT, trial.scenario, reason))
-        return True
-
-    def _shows_a_stop(self, trial: TrialResult) -> bool:
-        """A trial that passed is kept whole where it is the first of those to show what a rule stops."""
-        new = {(rule, ruling) for rule, ruling, _, _ in trial.stops} - self._shown
-        self._shown |= new
-        return bool(new)
+        return cast("Mapping[str, int]", self._same.setdefault(("v", *verdicts.items()), verdicts))
 
     def judgement(self) -> Judgement:
         """The release verdict on the trials so far."""

@@ -9,8 +9,7 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
@@ -26,8 +25,9 @@ from roadworthy.gate.values import wire
 from roadworthy.ledger.batch import Batch
 from roadworthy.trials.attacks import PoisonedTools
 from roadworthy.trials.faults import FaultyTools
+from roadworthy.trials.keep import Keeper
 from roadworthy.trials.names import fill
-from roadworthy.trials.results import FaultHit, Score, TrialResult
+from roadworthy.trials.results import FaultHit, Score, TrialResult, Turn
 from roadworthy.trials.scenario import Ending, Scenario
 from roadworthy.trials.scorers import Diff, grade, score_diff, score_ending, score_success
 from roadworthy.trials.transcript import counts_of, turns_of
@@ -147,16 +147,12 @@ class Bench:
         self.conditions = conditions_of(self.contract)
         self._principals: dict[str, str | None] = {}
         self._loop: asyncio.Runner | None = None
-        self._shown: set[tuple[str, str]] = set()
-
-    def first_to_show(self, stops: Sequence[tuple[str, str, str, int]]) -> bool:
-        """Whether no trial before has shown one of these rules stopping something; its transcript is worth keeping."""
-        new = {(rule, ruling) for rule, ruling, _, _ in stops} - self._shown
-        self._shown |= new
-        return bool(new)
+        self.keeper = Keeper()
+        self._clock = _Watchdog(self.limits.wall_s)
 
     def close(self) -> None:
         """Let go of the event loop, where one was needed."""
+        self._clock.close()
         if self._loop is not None:
             self._loop.close()
             self._loop = None
@@ -227,7 +223,7 @@ class Bench:
 
     def drive(self, run: Run, user: SimulatedUser) -> Any:
         """Let the agent do its work, sync or async, and no longer than it may take."""
-        with _alarm(self.limits.wall_s):
+        with self._clock:
             came_back = self.agent(run, user)
             if not inspect.isawaitable(came_back):
                 return came_back
@@ -252,23 +248,47 @@ async def _within(work: Any, seconds: float) -> Any:
                 task.cancel()
 
 
-@contextmanager
-def _alarm(seconds: float) -> Generator[None]:
-    """Cut blocking code that takes too long. Only the main thread of a POSIX system can be interrupted so."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
+class _Watchdog:
+    """Cuts blocking code that takes too long. Only the main thread of a POSIX system can be interrupted so.
 
-    def cut(signum: int, frame: types.FrameType | None) -> None:
-        raise TrialCut(f"it took longer than {seconds:g} s")
+    The timer ticks all the time and looks at a deadline: setting one for each trial would cost more than the tick.
+    """
 
-    before = signal.signal(signal.SIGALRM, cut)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    __slots__ = ("_before", "_deadline", "_seconds", "_set")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._deadline: float | None = None
+        self._before: Any = None
+        self._set = False
+
+    def __enter__(self) -> None:
+        if not self._set:
+            self._start()
+        self._deadline = time.monotonic() + self._seconds
+
+    def __exit__(self, *_: object) -> None:
+        self._deadline = None
+
+    def _start(self) -> None:
+        self._set = True
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+            self._before = signal.signal(signal.SIGALRM, self._tick)
+            tick = min(self._seconds / 4, 0.5)
+            signal.setitimer(signal.ITIMER_REAL, tick, tick)
+
+    def _tick(self, signum: int, frame: types.FrameType | None) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self._deadline = None
+            raise TrialCut(f"it took longer than {self._seconds:g} s")
+
+    def close(self) -> None:
+        """Stop the timer and give the signal back."""
+        if self._before is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
+            self._before = None
+        self._set = False
 
 
 class _Trial:
@@ -382,7 +402,7 @@ class _Trial:
         faults = self._faults()
         counts = counts_of(self.notes.drafts)
         passed = not why
-        closing = None if passed else error or self.crash
+        whole = self.bench.keeper.wants(scenario.scenario, passed=passed, why=tuple(why), stops=counts.stops)
         return TrialResult(
             scenario=scenario.scenario,
             index=self.index,
@@ -405,19 +425,20 @@ class _Trial:
             faults=faults,
             duration_s=time.perf_counter() - started,
             virtual_s=self.ground.clock.monotonic(),
-            scores=() if passed else tuple(scores),
-            changes=() if passed or diff is None else diff.changes,
-            missing=() if passed or diff is None else diff.missing,
-            transcript=()
-            if passed and not self.bench.first_to_show(counts.stops)
-            else turns_of(
-                self.notes.drafts,
-                began=began,
-                questions=self.user.asked,
-                faults=self.faulty.struck,
-                attacked=self._attacked(),
-                closing=closing,
-            ),
+            scores=tuple(scores) if whole else (),
+            changes=diff.changes if whole and diff is not None else (),
+            missing=diff.missing if whole and diff is not None else (),
+            transcript=self._told(began, None if passed else error or self.crash) if whole else (),
+        )
+
+    def _told(self, began: datetime, closing: str | None) -> tuple[Turn, ...]:
+        return turns_of(
+            self.notes.drafts,
+            began=began,
+            questions=self.user.asked,
+            faults=self.faulty.struck,
+            attacked=self._attacked(),
+            closing=closing,
         )
 
     def _attacked(self) -> set[tuple[str, int]]:

@@ -138,10 +138,12 @@ class _Table:
 class _State:
     """One connection with schema, base rows and the triggers that note changes; used by one ground at a time."""
 
-    __slots__ = ("books", "lock", "tables")
+    __slots__ = ("books", "checked", "lock", "tables")
 
     def __init__(self, world: World, files: Path | None) -> None:
         self.lock = RLock()
+        self.checked = False
+        """The tools made over it are plain functions."""
         books = self.books = sqlite3.connect(
             ":memory:" if files is None else files / "main.db",
             isolation_level=None,
@@ -313,9 +315,13 @@ class Ground:
         self._state = state
         self._start = start
         self._on_close = on_close
-        self.tools: Mapping[str, Callable[..., Any]] = {
-            name: _in_transaction(tool, state) for name, tool in world.tools(state.books, self.clock, post).items()
-        }
+        tools = world.tools(state.books, self.clock, post)
+        if not state.checked:
+            for name, tool in tools.items():
+                if inspect.iscoroutinefunction(tool):
+                    raise TypeError(f"{name} is async; a stand-in is a plain function")
+            state.checked = True
+        self.tools: Mapping[str, Callable[..., Any]] = {n: _in_transaction(t, state) for n, t in tools.items()}
         """The stand-ins, by the contract's name of the tool; called with keyword arguments."""
 
     @property
@@ -377,8 +383,6 @@ def _mailed(mails: Sequence[Mail]) -> list[Change]:
 
 
 def _in_transaction(tool: Callable[..., Any], state: _State) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(tool):
-        raise TypeError(f"{tool.__qualname__} is async; a stand-in is a plain function")
     books, lock = state.books, state.lock
 
     def call(*args: Any, **kwargs: Any) -> Any:
