@@ -66,7 +66,8 @@ def _finding(path: Path, text: str, code: str, severity: Severity = "warning") -
 
 def _named(contract: Contract, name: str) -> str | None:
     """The contract's name of a tool of the code: its own, the model's, or the one whose last part it is."""
-    known = contract.tool_names.get(name) or contract.tool_names.get(re.sub(r"\W+", "_", name))
+    words = re.sub(r"\W+", "_", name)  # CrewAI's titles: "Route Ticket" is route_ticket
+    known = contract.tool_names.get(name) or contract.tool_names.get(words) or contract.tool_names.get(words.lower())
     if known is not None:
         return known
     ends = [tool for tool in contract.tools if tool.rsplit(".", 1)[-1] == name]

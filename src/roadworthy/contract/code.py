@@ -49,6 +49,10 @@ class CodeTool:
     """It takes any further argument (`**kwargs`)."""
     description: str | None = None
     returns: Schema = field(default_factory=lambda: _ANY)
+    fails: str | None = None
+    """How results begin that report failure, where that was seen."""
+    seen: int = 0
+    """How many calls were seen, where it was learnt from calls."""
 
 
 def code_tools(source: Any) -> tuple[CodeTool, ...]:
@@ -80,6 +84,10 @@ def _own_tool(value: Any, module: ModuleType) -> bool:
 
 def _mapping(value: object) -> Mapping[str, Any] | None:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+
+
+def _sequence(value: object) -> list[Any]:
+    return list(cast("Sequence[Any]", value)) if isinstance(value, list | tuple) else []
 
 
 def _is_schema(value: Mapping[str, Any]) -> bool:
@@ -134,9 +142,9 @@ def _from_schema(name: str, schema: Any, description: Any, function: Callable[..
     if not isinstance(schema, Mapping):
         raise UsageError(f"{name}: its parameters are no JSON Schema of an object")
     whole = cast("Schema", schema)
-    properties = cast("Mapping[str, Any]", whole.get("properties") or {})
-    required = set(cast("Sequence[str]", whole.get("required") or ()))
-    definitions = cast("Mapping[str, Any]", whole.get("$defs") or whole.get("definitions") or {})
+    properties = _mapping(whole.get("properties")) or {}
+    required = _sequence(whole.get("required"))
+    definitions = _mapping(whole.get("$defs") or whole.get("definitions")) or {}
     return CodeTool(
         name=name,
         parameters={
@@ -205,7 +213,7 @@ _WORD_TYPES = {"str": "string", "int": "integer", "bool": "boolean"}
 
 
 def _words(given: Schema) -> Schema:
-    values = list(cast("Sequence[Any]", given.get("enum") or [given.get("const")]))
+    values = _sequence(given.get("enum")) or [given.get("const")]
     real = [v for v in values if v is not None]
     kinds = {_WORD_TYPES.get(type(v).__name__) for v in real}
     kind = kinds.pop() if len(kinds) == 1 else None
@@ -226,12 +234,12 @@ def _one_of(options: Sequence[Any], definitions: Mapping[str, Any], depth: int) 
 
 
 def _fields(given: Schema, definitions: Mapping[str, Any], depth: int) -> Schema:
-    properties = cast("Mapping[str, Any]", given.get("properties") or {})
+    properties = _mapping(given.get("properties")) or {}
     more = given.get("additionalProperties")
     if not properties:
         extra = in_our_words(more, definitions, depth + 1) if isinstance(more, Mapping) else None
         return {"additionalProperties": extra} if extra is not None else {}
-    required = set(cast("Sequence[str]", given.get("required") or ()))
+    required = _sequence(given.get("required"))
     fields: dict[str, Any] = {}
     for name, inner in properties.items():
         ours = in_our_words(inner, definitions, depth + 1)

@@ -49,7 +49,7 @@ _TEXT: tuple[JsonType, ...] = ("string",)
 _NUMERIC: tuple[JsonType, ...] = ("integer", "number")
 _LISTS: tuple[JsonType, ...] = ("array",)
 _OBJECTS: tuple[JsonType, ...] = ("object",)
-_APPLIES: Mapping[str, tuple[JsonType, ...]] = {
+APPLIES: Mapping[str, tuple[JsonType, ...]] = {
     "pattern": _TEXT,
     "format": _TEXT,
     "min_length": _TEXT,
@@ -73,6 +73,7 @@ _APPLIES: Mapping[str, tuple[JsonType, ...]] = {
     "entity": ("string", "integer"),
     "destination": _TEXT,
 }
+"""The types of values to which a keyword applies; keywords that are not listed apply to all."""
 _INSTEAD = {
     ("decimal", "minimum"): "min, quoted",
     ("decimal", "maximum"): "max, quoted",
@@ -253,7 +254,7 @@ class _Resolver:
         return Shape(type="string", entity=name, pattern=self.contract.entities[name].pattern)
 
     def applies(self, spec: TypeSpec, kind: JsonType, path: Path) -> None:
-        for keyword, kinds in _APPLIES.items():
+        for keyword, kinds in APPLIES.items():
             if keyword not in spec.model_fields_set or getattr(spec, keyword) is None or kind in kinds:
                 continue
             written = TypeSpec.model_fields[keyword].alias or keyword
