@@ -148,9 +148,18 @@ class TestTripwire:
 class TestWhatCrewAIDoesByItself:
     def test_its_cache_answers_nothing(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
         find: Any = ("shop_find_order", {"order_no": "7"})
-        script = Script([find], [find], "Done.")
-        kickoff(guard(crew(script, shop, "please"), gate), gate)
-        assert [name for name, _ in shop.did] == ["find_order", "find_order"]
+
+        def cached() -> Any:
+            own = [tool(f) for f in shop.functions().values()]
+            llm = model(Script([find], [find], "Done."))
+            desk = Agent(role="desk", goal="help", backstory="kind", llm=llm, tools=own, cache=True)
+            task = Task(description="please", expected_output="an answer", agent=desk)
+            return Crew(agents=[desk], tasks=[task], cache=True, tracing=False)
+
+        cached().kickoff()
+        assert len(shop.did) == 1  # without a gate, the second call never reaches the tool
+        kickoff(guard(cached(), gate), gate)
+        assert len(shop.did) == 3
         assert len(list(ledger.entries(run="r", kind="action"))) == 2
 
     def test_a_refusal_is_not_taken_for_the_final_answer(self, gate: Gate, shop: Shop) -> None:
