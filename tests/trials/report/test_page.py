@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from roadworthy.trials.report.page import page_of, percent, points, required_percent, sentence
+from roadworthy.trials.report.page import page_of
 from roadworthy.trials.report.plots import RATES, curve, curve_ticks, difference_scale
+from roadworthy.trials.report.wording import percent, points, required_percent, sentence
 from roadworthy.trials.results import TestReport, TrialResult
 
 

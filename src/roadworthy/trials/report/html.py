@@ -13,7 +13,7 @@ from typing import Any, cast
 from roadworthy.core.errors import UsageError
 from roadworthy.core.visible import pieces, visible
 from roadworthy.trials.report import page as pages
-from roadworthy.trials.report import plots
+from roadworthy.trials.report import plots, wording
 from roadworthy.trials.report.page import Figure
 from roadworthy.trials.results import TestReport
 
@@ -94,17 +94,17 @@ def _template() -> Any:
     filters: dict[str, Any] = environment.filters  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     filters |= {
         "plain": plain,
-        "percent": pages.percent,
-        "required": pages.required_percent,
-        "points": pages.points,
-        "words": pages.words,
-        "sentence": pages.sentence,
-        "capital": pages.capital,
+        "percent": wording.percent,
+        "required": wording.required_percent,
+        "points": wording.points,
+        "words": wording.words,
+        "sentence": wording.sentence,
+        "capital": wording.capital,
     }
     names: dict[str, Any] = environment.globals  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     names |= {
-        "plural": pages.plural,
-        "interval": pages.interval,
+        "plural": wording.plural,
+        "interval": wording.interval,
         "rates": plots.RATES,
         "difference_scale": plots.difference_scale,
         "curve": plots.curve,

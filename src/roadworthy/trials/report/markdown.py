@@ -9,6 +9,7 @@ from pathlib import Path
 from roadworthy.core.errors import UsageError
 from roadworthy.core.visible import visible
 from roadworthy.trials.report import page as pages
+from roadworthy.trials.report import wording
 from roadworthy.trials.report.page import Page
 from roadworthy.trials.results import Rate, TestReport
 
@@ -74,7 +75,7 @@ def _lines(page: Page) -> Iterable[str]:
     yield escaped(page.sentence)
     yield ""
     for ground in page.grounds:
-        yield f"- {_SIGNS[ground.verdict]} {escaped(pages.sentence(ground.text))}"
+        yield f"- {_SIGNS[ground.verdict]} {escaped(wording.sentence(ground.text))}"
     if page.grounds:
         yield ""
     yield "### The reality gap"
@@ -87,7 +88,7 @@ def _lines(page: Page) -> Iterable[str]:
                 _rate(g.capability.curated),
                 _rate(g.capability.messy),
                 _rate(g.capability.rate),
-                pages.required_percent(g.required) if g.required is not None else "nothing",
+                wording.required_percent(g.required) if g.required is not None else "nothing",
                 g.capability.verdict,
             )
             for g in page.gaps
@@ -99,7 +100,7 @@ def _lines(page: Page) -> Iterable[str]:
         for number, mend in enumerate(page.mends[:_MOST], 1):
             why = " ".join(escaped(w) for w in mend.whys[:3])
             where = ", ".join(_code(lift.capability) for lift in mend.lifts)
-            what = f"{escaped(pages.capital(mend.title))}: {pages.plural(mend.lost, 'trial')}"
+            what = f"{escaped(wording.capital(mend.title))}: {wording.plural(mend.lost, 'trial')}"
             yield f"{number}. **{what}** of {where}. {why}"
         yield ""
     if page.costs:
@@ -109,10 +110,10 @@ def _lines(page: Page) -> Iterable[str]:
             ("Condition", "Points", "Passed", "Curated"),
             (
                 (
-                    escaped(pages.words(c.condition)),
-                    f"**{pages.points(c.delta)}** ({pages.points(c.low)} to {pages.points(c.high)})",
+                    escaped(wording.words(c.condition)),
+                    f"**{wording.points(c.delta)}** ({wording.points(c.low)} to {wording.points(c.high)})",
                     _rate(c.rate),
-                    pages.percent(c.base.passed / c.base.trials),
+                    wording.percent(c.base.passed / c.base.trials),
                 )
                 for c in page.costs
             ),
@@ -148,18 +149,19 @@ def _measured(page: Page) -> Iterable[str]:
         yield "</details>"
         yield ""
     about = f" ({escaped(report.manifest.about)})" if report.manifest.about else ""
-    ground, trials = report.manifest.ground, pages.plural(len(report.trials), "trial")
+    trials = wording.plural(len(report.trials), "trial")
+    scenarios = wording.plural(len(report.scenarios), "scenario")
     yield (
-        f"{trials} of {pages.plural(len(report.scenarios), 'scenario')}, seed {report.manifest.seed}, world {ground}, "
+        f"{trials} of {scenarios}, seed {report.manifest.seed}, world {report.manifest.ground}, "
         f"tried as {_code(report.manifest.tried)}{about}, contract {_code(report.manifest.contract[:12])}, "
-        f"roadworthy {escaped(report.manifest.roadworthy)}. Intervals: {pages.percent(1 - report.manifest.alpha)}."
+        f"roadworthy {escaped(report.manifest.roadworthy)}. Intervals: {wording.percent(1 - report.manifest.alpha)}."
     )
 
 
 def _rate(rate: Rate) -> str:
     if not rate.trials:
         return "none"
-    return f"{pages.percent(rate.passed / rate.trials)} ({pages.interval(rate)})"
+    return f"{wording.percent(rate.passed / rate.trials)} ({wording.interval(rate)})"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
