@@ -658,3 +658,21 @@ def test_a_finding_about_a_loaded_contract_knows_its_place() -> None:
     (finding,) = findings_in(SMALL.replace("effect: read", "effect: raed"))
     located = contract.located(dataclasses.replace(finding, file=None, line=None, column=None))
     assert (located.file, located.line, located.column) == ("small.yaml", 8, 23)
+
+
+def test_a_folded_text_is_one_line_without_the_marks_of_its_folds() -> None:
+    rule = """
+rules:
+  - id: twice
+    tools: [send_reset]
+    when: >-
+      count.send_reset >= 1
+      && args.user_id != ""
+    then: deny
+    because: >-
+      Once
+      is enough.
+"""
+    (loaded,) = Contract.loads(SMALL + rule).rules
+    assert loaded.when == 'count.send_reset >= 1 && args.user_id != ""'
+    assert loaded.because == "Once is enough."
