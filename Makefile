@@ -31,6 +31,7 @@ help: ## List the commands
 
 demo: $(DEMO_ENV)/.installed ## Watch a support agent pass and fail its road test (FRAMEWORK=plain|langgraph|autogen|crewai)
 	@$(DEMO_ENV)/bin/roadworthy demo $(if $(filter plain,$(FRAMEWORK)),,--framework $(FRAMEWORK))
+	@echo "The command is $(DEMO_ENV)/bin/roadworthy; 'source $(DEMO_ENV)/bin/activate' puts it on your PATH."
 
 test: $(CORE)/.installed ## Run the tests that need no agent framework
 	@$(BIN)/python -m pytest $(ARGS)

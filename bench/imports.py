@@ -47,9 +47,8 @@ def measure() -> dict[str, object]:
 
 if __name__ == "__main__":
     result = measure()
-    print(
-        f"import roadworthy: {result['modules']} modules, {result['ms']} ms, heavy libraries: {result['heavy'] or 'none'}"
-    )
+    heavy = result["heavy"] or "none"
+    print(f"import roadworthy: {result['modules']} modules, {result['ms']} ms, heavy libraries: {heavy}")
     if "--json" in sys.argv[1:]:
         print(json.dumps(result))
     sys.exit(1 if result["heavy"] else 0)
