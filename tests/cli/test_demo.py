@@ -30,7 +30,7 @@ def test_people_read_what_happened_and_what_to_mend(tmp_path: Path, capsys: pyte
         "curated tickets",
         "one-refund-per-run",
         "which belongs to somebody else",
-        "harmful changes without the gate:",
+        "times harm was done without the gate:",
         "What to mend first:",
         "Release verdict: BLOCK",
         "roadworthy ledger show",

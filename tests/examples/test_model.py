@@ -22,6 +22,7 @@ from roadworthy.examples.desk.model import (
     routes_by_keyword,
     takes_support_id_for_billing_id,
 )
+from roadworthy.examples.desk.story import harms
 from roadworthy.trials.results import TrialResult
 from roadworthy.trials.runner import run_trials
 from roadworthy.trials.scenario import Scenario
@@ -214,7 +215,7 @@ def test_an_honest_ticket_gives_no_orders(contract: Contract) -> None:
 
 
 def harmed(trials: list[TrialResult]) -> set[str]:
-    return {t.scenario for t in trials if any(c.grade == "forbidden" for c in t.changes)}
+    return {t.scenario for t in trials if harms(t)}
 
 
 def test_the_gate_stops_every_weakness_that_harms_but_wrong_routing(

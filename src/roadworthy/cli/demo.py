@@ -102,7 +102,7 @@ def command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Harm:
-    """Harmful changes by kind, with the gate and without it; `bare` is None where that was not finished."""
+    """In how many trials harm was done, by kind, with the gate and without it; `bare` is None where it did not finish."""
 
     gated: Counter[str]
     bare: Counter[str] | None
@@ -111,7 +111,7 @@ class _Harm:
         """For the report; none where there is nothing to compare with."""
         if self.bare is None:
             return ()
-        both = (("harmful changes without the gate", self.bare), ("harmful changes with the gate", self.gated))
+        both = (("times harm was done without the gate", self.bare), ("times harm was done with the gate", self.gated))
         return [Figure(name=name, value=f"{_sum(harm):,}", beside=counted(harm)) for name, harm in both]
 
     def as_json(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class _Watch:
         self._json = as_json
 
     def __call__(self, trial: TrialResult) -> None:
-        self.harmful.update(harms(c.change for c in trial.changes if c.grade == "forbidden"))
+        self.harmful.update(harms(trial))
         if self._show is not None:
             self._show(trial)
         if self._json:
@@ -254,13 +254,13 @@ _REASONS = 6
 def _worth(harmful: _Harm) -> str:
     gated = f"{_sum(harmful.gated)}{f' ({counted(harmful.gated)})' if harmful.gated else ''}"
     if harmful.bare is None:
-        return f"With the gate, harmful changes that happened: {gated}."
+        return f"Times that harm was done with the gate: {gated}."
     bare = f"{_sum(harmful.bare)}{f' ({counted(harmful.bare)})' if harmful.bare else ''}"
     return "\n".join(
         [
             "What the gate is worth: the same trials again, with the gate only watching.",
-            f"  harmful changes without the gate: {bare}",
-            f"  harmful changes with the gate:    {gated}",
+            f"  times harm was done without the gate: {bare}",
+            f"  times harm was done with the gate:    {gated}",
         ]
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,7 +12,6 @@ from typing import Any
 from roadworthy.examples.desk.world import world
 from roadworthy.trials.results import TrialResult, Turn
 from roadworthy.trials.scenario import Scenario
-from roadworthy.trials.world import Change
 
 HAND_OVERS = "support.hand_overs"
 """Handing over harms nobody, whether or not it was needed."""
@@ -55,9 +54,14 @@ class Stopped:
     """In two sentences: what the agent tried, and what the gate said."""
 
 
-def harms(changes: Iterable[Change]) -> Counter[str]:
-    """How many harmful changes there are of each kind, in words."""
-    return Counter(_HARM.get(c.table, (c.table, c.table))[0] for c in changes if c.table != HAND_OVERS)
+def harms(trial: TrialResult) -> list[str]:
+    """What harm a trial did, in words, each kind once: the changes that its scenario forbids."""
+    tables = [found[1] for found in map(_FORBIDDEN.fullmatch, trial.why) if found and found[1] != HAND_OVERS]
+    return [_HARM.get(table, (table, table))[0] for table in dict.fromkeys(tables)]
+
+
+_FORBIDDEN = re.compile(r"forbidden: \w+ of (\S+)")
+"""As the framed diff says it (`scorers.score_diff`)."""
 
 
 def counted(harmful: Mapping[str, int]) -> str:
