@@ -101,10 +101,12 @@ def fences(page: Path) -> Iterator[Fence]:
 
 
 def same_output(expected: str, got: str) -> bool:
-    """Whether the output is as expected, where `...` stands for anything and trailing white space for nothing."""
-    want = "\n".join(line.rstrip() for line in expected.strip().splitlines())
-    have = "\n".join(line.rstrip() for line in got.strip().splitlines())
-    pattern = ".*?".join(re.escape(part) for part in want.split("..."))
+    """Whether the output is as expected: `...` stands for anything, a line of its own for any number of lines."""
+    pattern = "".join(
+        r"(?:[^\n]*\n)*?" if line.strip() == "..." else ".*?".join(map(re.escape, line.rstrip().split("..."))) + "\n"
+        for line in expected.strip().splitlines()
+    )
+    have = "".join(f"{line.rstrip()}\n" for line in got.strip().splitlines())
     return re.fullmatch(pattern, have, re.DOTALL) is not None
 
 
@@ -303,7 +305,10 @@ def test_every_fence_runs_with_the_frameworks(page: Path, tmp_path: Path, monkey
         ("a\nb\n", "a  \nb", True),
         ("a ... c", "a b\nb c", True),
         ("a", "b", False),
+        ("a\n...", "a", True),
+        ("a\n...\nd", "a\nb\nc\nd", True),
         ("a\n...", "b\na", False),
+        ("a\n...\nc", "a\nb", False),
         ("1 + 1", "1111", False),
     ],
 )
