@@ -67,7 +67,7 @@ class Binding:
     def __init__(
         self,
         tool: str | None,
-        zone: Callable[[], ZoneInfo],
+        zone: str,
         args: Mapping[str, Any] = _NOTHING,
         facts: Mapping[str, Any] = _NOTHING,
         heard: str = "",
@@ -95,7 +95,7 @@ class Binding:
         """The day in the contract's zone, such as `2026-03-31`."""
         if self.now is None:
             raise Unfit("it is not known what time it is")
-        return self.now.astimezone(self.zone()).date().isoformat()
+        return self.now.astimezone(zone_of(self.zone)).date().isoformat()
 
     @property
     def text(self) -> str:
@@ -343,7 +343,7 @@ def _partly(build: Callable[..., Any], fields: frozenset[str], lenient: frozense
 class Condition:
     """A compiled condition. For a rule: `when` holds and `unless` does not, for each of its tools."""
 
-    __slots__ = ("_by_tool", "roots", "rule", "text", "vacuous")
+    __slots__ = ("_any", "_by_tool", "roots", "rule", "text", "vacuous")
 
     def __init__(
         self, *, text: str, rule: str | None, by_tool: Mapping[str | None, tuple[Program | None, Program | None]]
@@ -352,6 +352,7 @@ class Condition:
         self.rule = rule
         """The id of the rule it belongs to; None elsewhere."""
         self._by_tool = dict(by_tool)
+        self._any = self._by_tool.get(None)
         programs = self.programs
         self.roots: frozenset[str] = frozenset[str]().union(*(p.roots for p in programs))
         """What it reads: `args`, `facts`, `heard`, `now`, `today`, `count`, `sum`, `result`, names bound by `with`."""
@@ -373,14 +374,21 @@ class Condition:
 
         An error in `when` or, where `when` is true, in `unless` is an error of the whole: neither hides the other.
         """
-        pair = self._by_tool.get(binding.tool)
+        pair = self._by_tool.get(binding.tool) or self._any
         if pair is None:
-            pair = self._by_tool.get(None)
-            if pair is None:
-                raise ConditionError("condition_value", f"`{self.text}` says nothing about {binding.tool}")
+            raise ConditionError("condition_value", f"`{self.text}` says nothing about {binding.tool}")
         when, unless = pair
-        if when is not None and not when.evaluate(binding):
-            return False
+        if when is not None:
+            fast = when.fast
+            if fast is None:
+                held = when.ask_cel(binding)
+            else:
+                try:
+                    held = fast(binding)
+                except Exception:  # `Program.evaluate`, spelt out: ten of these stand in every decision
+                    held = when.ask_cel(binding)
+            if not held:
+                return False
         return unless is None or not unless.evaluate(binding)
 
 
@@ -397,9 +405,6 @@ class Conditions:
     done_when: Mapping[str, Condition]
     zone: str
 
-    def _zone(self) -> ZoneInfo:
-        return zone_of(self.zone)
-
     def bind(
         self,
         tool: str,
@@ -413,11 +418,11 @@ class Conditions:
         given: Mapping[str, Any],
     ) -> Binding:
         """The values for a tool's rules. All are typed: decimals are Decimal; `given` is keyed `RULE/NAME`."""
-        return Binding(tool, self._zone, args, facts, heard, now, counts, sums, given)
+        return Binding(tool, self.zone, args, facts, heard, now, counts, sums, given)
 
     def bind_result(self, tool: str, value: Any, args: Mapping[str, Any]) -> Binding:
         """The values for `fails_when`, `needs.where` and `done_when`. The result is as the tool gave it, or typed."""
-        return Binding(tool, self._zone, args, result=value)
+        return Binding(tool, self.zone, args, result=value)
 
     def bind_success(
         self,
@@ -430,7 +435,7 @@ class Conditions:
         now: datetime,
     ) -> Binding:
         """The values for success checks; `calls` holds `{"args": …, "result": …}` by tool, in order."""
-        return Binding(None, self._zone, facts=facts, heard=heard, now=now, counts=counts, sums=sums, calls=calls)
+        return Binding(None, self.zone, facts=facts, heard=heard, now=now, counts=counts, sums=sums, calls=calls)
 
 
 @cache
