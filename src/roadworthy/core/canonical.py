@@ -8,7 +8,7 @@ a single key with a dollar sign in front gets a second one, so that nobody's dat
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -73,8 +73,40 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def _clean(value: Any) -> bool:
+    """Whether orjson writes a value just as it must be written, so that no tamed copy is needed. Nearly all are so."""
+    kind = cast("type[Any]", type(value))
+    inside: Iterable[Any]
+    if kind is dict:
+        items = cast("dict[Any, Any]", value)
+        if len(items) == 1 and next(iter(items))[:1] == "$":
+            return False
+        inside = items.values()
+    elif kind is list:
+        inside = cast("list[Any]", value)
+    elif kind is int:
+        return -_MAX_INT <= value <= _MAX_INT
+    else:
+        return kind is str or value is None or kind is bool or kind is Decimal
+    for inner in inside:  # noqa: SIM110  (a generator costs more than the loop, and every entry passes here)
+        if type(inner) is not str and not _clean(inner):
+            return False
+    return True
+
+
+def _written(value: Any) -> str:
+    if type(value) is Decimal:
+        return format(value, "f")
+    raise TypeError(f"a {type(value).__name__} cannot stand in a ledger entry")
+
+
 def dumps(value: Any) -> bytes:
     """The canonical bytes of a value. Raises TypeError for what is no JSON, a Decimal, a time or bytes."""
+    try:
+        if _clean(value):
+            return orjson.dumps(value, _written, _OPTIONS)
+    except TypeError:
+        pass  # a key that is no text, or text that is no UTF-8: the tamed copy knows what to do about it
     tamed = _tame(value)
     try:
         return orjson.dumps(tamed, option=_OPTIONS)

@@ -32,14 +32,15 @@ class SystemClock:
 class VirtualClock:
     """A clock that stands still until it is moved: a day passes in no time."""
 
-    __slots__ = ("_elapsed", "_start")
+    __slots__ = ("_elapsed", "_now", "_start")
 
     def __init__(self, start: datetime = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)) -> None:
         self._start = start
         self._elapsed = 0.0
+        self._now = start
 
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=self._elapsed)
+        return self._now
 
     def monotonic(self) -> float:
         return self._elapsed
@@ -49,3 +50,4 @@ class VirtualClock:
         if seconds < 0:
             raise ValueError(f"a clock cannot go back: {seconds} s")
         self._elapsed += seconds
+        self._now = self._start + timedelta(seconds=self._elapsed)

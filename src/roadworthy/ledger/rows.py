@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias, cast, get_args, overload
 
 import orjson
@@ -74,7 +75,7 @@ def row_of(draft: Draft) -> Row:
         )
     try:
         body = dumps(draft.body)
-        at = (draft.at - _EPOCH) // _MICROSECOND
+        at = _microseconds(draft.at)
     except (TypeError, ValueError, RecursionError) as cause:
         raise LedgerError(
             f"an entry of kind {kind!r} cannot be written: {cause or type(cause).__name__}; bodies hold text, numbers, "
@@ -86,6 +87,11 @@ def row_of(draft: Draft) -> Row:
             "somewhere else and write down where"
         )
     return at, world, draft.run, kind, draft.cause, body
+
+
+@lru_cache(maxsize=8)
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def draft_of(row: Row) -> Draft:
