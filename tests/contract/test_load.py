@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from roadworthy import Contract, ContractError
 from roadworthy.contract import model
+from roadworthy.contract.load import assure
 
 from .edits import REFERENCE, REFERENCE_FILE, edited, findings_in, place_of_mark
 
@@ -676,3 +677,13 @@ rules:
     (loaded,) = Contract.loads(SMALL + rule).rules
     assert loaded.when == 'count.send_reset >= 1 && args.user_id != ""'
     assert loaded.because == "Once is enough."
+
+
+def test_a_contract_made_in_python_is_held_to_the_same() -> None:
+    contract = Contract.loads(SMALL, file="small.yaml")
+    assure(contract)
+    rule = model.Rule(id="never", tools=("send_rest",), then="deny", because="It is so.")
+    changed = contract.model_copy(update={"rules": (rule,)})
+    assert changed.digest != contract.digest
+    with pytest.raises(ContractError, match="did you mean send_reset"):
+        assure(changed)

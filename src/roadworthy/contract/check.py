@@ -162,8 +162,8 @@ class _Checker:
             self.note((*path, "evidence"), "trials_needed", text)
         elif LEVELS.index(autonomy.ceiling) > LEVELS.index(autonomy.start):
             text = (
-                f"{name} may rise from {autonomy.start} to {autonomy.ceiling} by a person's word alone; to ask for trials "
-                'add evidence: {pass_rate: "0.95", confidence: "0.95"}'
+                f"{name} may rise from {autonomy.start} to {autonomy.ceiling} by a person's word alone; "
+                'to ask for trials add evidence: {pass_rate: "0.95", confidence: "0.95"}'
             )
             self.note((*path, "autonomy"), "no_evidence", text)
         if autonomy.start == "autonomous" and any(self.contract.tools[t].effect in _CHANGING for t in capability.tools):

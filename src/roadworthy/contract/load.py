@@ -30,6 +30,16 @@ def load_text(text: str, *, file: str = "<text>") -> Contract:
     return _sound(contract, written)
 
 
+def assure(contract: Contract) -> None:
+    """Raises ContractError with all that does not hold together in a contract that was made or changed in Python.
+
+    One that was read from a file has been through this already.
+    """
+    findings = findings_of(contract)
+    if findings:
+        raise ContractError([contract.located(finding) for finding in findings])
+
+
 def examine(text: str, *, file: str) -> tuple[Contract | None, Written]:
     """What could be read of a contract, beside the text as data with all that is wrong with it. Never raises."""
     written = read(text, file=file)

@@ -190,14 +190,12 @@ _KINDS: dict[str, _EventKind] = {
 
 
 def _events(text: str) -> Iterator[_Event]:
-    parser: Any = YAML(typ="rt", pure=True)
+    parser: Any = YAML(typ="safe", pure=True)
     try:
         for event in parser.parse(text):
             kind: _EventKind = _KINDS.get(type(event).__name__, "other")
             scalar = kind == "scalar"
             written = str(event.value) if scalar else ""
-            if scalar and event.style == ">":
-                written = written.replace("\a", "")  # ruamel marks where a folded text was folded, to write it back
             plain = scalar and event.style is None
             place = Place(
                 line=event.start_mark.line + 1,
