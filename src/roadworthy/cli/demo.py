@@ -102,10 +102,11 @@ def command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Harm:
-    """In how many trials harm was done, by kind, with the gate and without it; `bare` is None where it did not finish."""
+    """In how many trials harm was done, by kind, with the gate and without it."""
 
     gated: Counter[str]
     bare: Counter[str] | None
+    """None where these trials were not finished."""
 
     def figures(self) -> Sequence[Figure]:
         """For the report; none where there is nothing to compare with."""
