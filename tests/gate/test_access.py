@@ -111,6 +111,12 @@ def test_a_contract_that_the_gate_cannot_keep_is_refused_with_its_place(contract
         Gate(Contract.loads(read_only, file="here.yaml"), ledger)
 
 
+def test_a_rule_made_in_python_that_could_never_fire_is_refused(contract: Contract, ledger: Ledger) -> None:
+    rule = contract.rules[0].model_copy(update={"id": "typo", "tools": ("refnd",)})
+    with pytest.raises(ContractError, match="refnd"):
+        Gate(contract.model_copy(update={"rules": (*contract.rules, rule)}), ledger)
+
+
 def test_levels_and_approvers_are_for_test_worlds(contract: Contract, ledger: Ledger) -> None:
     with pytest.raises(UsageError, match="test worlds"):
         Gate(contract, ledger, level="autonomous")

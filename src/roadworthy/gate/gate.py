@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never
 
+from roadworthy.contract.load import assure
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock, SystemClock
 from roadworthy.core.errors import ContractError, HarnessError, UsageError
@@ -54,6 +55,7 @@ class Gate:
                 "and people decide held actions"
             )
         if contract.digest not in _CHECKED:
+            assure(contract)  # one that was built or changed in Python was never read by the loader
             findings = list(without_effect(contract))
             if findings:
                 raise ContractError([contract.located(f) for f in findings])
