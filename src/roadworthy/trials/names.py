@@ -96,13 +96,13 @@ def _text_filler(text: str) -> Filler:
 
 def _model_filler(value: BaseModel, fields: dict[str, Any], parts: dict[str, Filler]) -> Filler:
     kind, given = type(value), set(value.model_fields_set)
+    kept = {name: inner for name, inner in fields.items() if name not in parts}
+    fillers = tuple(parts.items())
 
     def filled(names: Mapping[str, str]) -> BaseModel:
         # What was valid with `${...}` in it is not validated again: that would cost more than the trial.
-        return kind.model_construct(given, **fields, **{k: f(names) for k, f in parts.items()})
+        return kind.model_construct(given, **kept, **{name: fill_in(names) for name, fill_in in fillers})
 
-    for name in parts:
-        del fields[name]
     return filled
 
 

@@ -434,17 +434,21 @@ def read_talk(messages: Sequence[Message]) -> Talk:
 
 
 def _steps(messages: Sequence[Message]) -> Iterator[Step]:
-    calls: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    calls: dict[str, Mapping[str, str]] = {}
     place = 0
     for message in messages:
         for call in message.get("tool_calls") or ():
-            calls[call["id"]] = call["function"]["name"], _read_args(call["function"]["arguments"])
+            calls[call["id"]] = call["function"]
         if message["role"] == "tool" and message["tool_call_id"] in calls:
-            tool, args = calls[message["tool_call_id"]]
-            text = str(message["content"])
-            state, value = _read_result(text)
-            yield Step(place=place, tool=tool, args=args, state=state, value=value, text=text)
+            function = calls[message["tool_call_id"]]
+            yield _step(place, function["name"], function["arguments"], str(message["content"]))
             place += 1
+
+
+@lru_cache(maxsize=512)  # every turn reads the whole conversation again
+def _step(place: int, tool: str, arguments: str, text: str) -> Step:
+    state, value = _read_result(text)
+    return Step(place=place, tool=tool, args=json.loads(arguments), state=state, value=value, text=text)
 
 
 _STATES: Sequence[tuple[State, re.Pattern[str]]] = (
@@ -455,12 +459,6 @@ _STATES: Sequence[tuple[State, re.Pattern[str]]] = (
 )
 
 
-@lru_cache(maxsize=512)  # every turn reads the whole conversation again
-def _read_args(arguments: str) -> Mapping[str, Any]:
-    return json.loads(arguments)
-
-
-@lru_cache(maxsize=512)
 def _read_result(text: str) -> tuple[State, Any]:
     """What a tool message says: a JSON result, perhaps with a remark below it, or words about why there is none."""
     said: State | None = next((state for state, pattern in _STATES if pattern.search(text)), None)
