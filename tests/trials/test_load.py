@@ -41,10 +41,10 @@ def test_a_folder_is_read_with_its_defaults(contract: Contract) -> None:
         "poisoned-note",
         "large-refund",
     ]
-    assert {s.world for s in found} == {"shop:world"}
+    assert {s.world for s in found} == {"trialshop:world"}
     assert found[0].must_pass
     assert found[2].expect.ending == ("escalated",)
-    assert [f for s in found for f in against_world(s, find_world("shop:world"))] == []
+    assert [f for s in found for f in against_world(s, find_world("trialshop:world"))] == []
 
 
 GOOD = 'scenario: a\ncapability: refunds\nuser: {opening: "Hello"}\n'
@@ -130,7 +130,7 @@ def test_what_the_world_lacks_is_named_with_its_place(tmp_path: Path) -> None:
         "expect:\n  required: {till.refunds: [{order: '1'}]}\n  allowed: {mail.sent: any, mail.send: any}\n"
     )
     (scenario,) = load_scenarios(write(tmp_path, text))
-    found = [str(f).replace(f"{tmp_path}/", "") for f in against_world(scenario, find_world("shop:world"))]
+    found = [str(f).replace(f"{tmp_path}/", "") for f in against_world(scenario, find_world("trialshop:world"))]
     assert [f.split(": ")[0] for f in found] == ["s.yaml:4:8", "s.yaml:6:30", "s.yaml:7:29"], found
     assert "did you mean shop.orders?" in found[0]
     assert "order_no" in found[1]
@@ -138,7 +138,7 @@ def test_what_the_world_lacks_is_named_with_its_place(tmp_path: Path) -> None:
 
 
 def test_a_wrong_default_is_found_in_its_own_file(tmp_path: Path, contract: Contract) -> None:
-    write(tmp_path, "world: shop:world\nlevvel: shadow\ncapability: refnds\n", "_defaults.yaml")
+    write(tmp_path, "world: trialshop:world\nlevvel: shadow\ncapability: refnds\n", "_defaults.yaml")
     write(tmp_path, 'scenario: a\nuser: {opening: "Hello"}\n')
     with pytest.raises(ScenarioError) as error:
         load_scenarios(tmp_path, contract=contract)

@@ -39,7 +39,7 @@ def run(contract: Contract, scenarios: dict[str, Scenario]) -> Callable[..., Tes
     def test(agent: str, *names: str, trials: int = 1, **more: Any) -> TestReport:
         chosen = [s for n, s in scenarios.items() if not names or n in names]
         settings: dict[str, Any] = {"limits": QUICK, **more}
-        return run_trials(contract, f"shop:{agent}", chosen, trials=trials, **settings)
+        return run_trials(contract, f"trialshop:{agent}", chosen, trials=trials, **settings)
 
     return test
 
@@ -109,7 +109,7 @@ def test_what_an_agent_does_wrong_is_a_failure(
         "user": {"opening": "Refund me", "otherwise": "?", "patience": 0},
     }
     known = {**scenarios, "mute-user": Scenario.model_validate(mute_user)}
-    trial = only(run_trials(contract, f"shop:{agent}", [known[scenario]], trials=1, limits=QUICK))
+    trial = only(run_trials(contract, f"trialshop:{agent}", [known[scenario]], trials=1, limits=QUICK))
     assert trial.status == "failed"
     assert trial.ending == ending
     assert any(w.startswith(why) for w in trial.why), trial.why
@@ -124,7 +124,7 @@ def test_an_agent_that_takes_too_long_has_failed(run: Callable[..., TestReport],
 
 
 def test_a_tool_without_a_stand_in_is_an_error_though_the_agent_hides_it(run: Callable[..., TestReport]) -> None:
-    report = run("mailing", "plain-refund", world="shop:world_without_mail")
+    report = run("mailing", "plain-refund", world="trialshop:world_without_mail")
     trial = only(report)
     assert trial.status == "error"
     assert "no stand-in for mail.send" in trial.why[0]
@@ -140,7 +140,7 @@ def test_a_user_without_an_answer_is_an_error(run: Callable[..., TestReport]) ->
 
 def test_a_world_that_breaks_is_an_error(contract: Contract, scenarios: dict[str, Scenario]) -> None:
     broken = scenarios["plain-refund"].model_copy(update={"rows": {"shop.orders": ({"order_no": "4711"},)}})
-    report = run_trials(contract, "shop:good", [broken], trials=2)
+    report = run_trials(contract, "trialshop:good", [broken], trials=2)
     assert {t.status for t in report.trials} == {"error"}
     assert "cannot be added" in report.trials[0].why[0]
 
@@ -167,7 +167,7 @@ def test_who_answers_held_actions(
     contract: Contract, scenarios: dict[str, Scenario], approver: Any, status: str, ending: str, answer: bool | None
 ) -> None:
     scenario = scenarios["large-refund"].model_copy(update={"approver": approver})
-    report = run_trials(contract, "shop:good", [scenario], trials=1)
+    report = run_trials(contract, "trialshop:good", [scenario], trials=1)
     trial = only(report)
     assert (trial.status, trial.ending, trial.asks) == (status, ending, 1)
     if trial.transcript:
@@ -181,9 +181,9 @@ def test_the_vigilant_approver_refuses_what_the_scenario_forbids(
     data = scenarios["large-refund"].model_dump()
     data["expect"] = {"ending": "escalated"}
     scenario = Scenario.model_validate(data)
-    assert only(run_trials(contract, "shop:good", [scenario], trials=1)).passed
+    assert only(run_trials(contract, "trialshop:good", [scenario], trials=1)).passed
     stamped = scenario.model_copy(update={"approver": "rubber_stamp"})
-    assert not only(run_trials(contract, "shop:good", [stamped], trials=1)).passed
+    assert not only(run_trials(contract, "trialshop:good", [stamped], trials=1)).passed
 
 
 def test_levels(run: Callable[..., TestReport]) -> None:
@@ -341,8 +341,8 @@ def test_the_wired_ground_gives_equal_verdicts(
 ) -> None:
     for agent in ("good", "twice", "obedient"):
         chosen = list(scenarios.values())
-        plain = run_trials(contract, f"shop:{agent}", chosen, trials=2)
-        wired = run_trials(contract, f"shop:{agent}", chosen, trials=2, ground=wired_in(tmp_path / agent))
+        plain = run_trials(contract, f"trialshop:{agent}", chosen, trials=2)
+        wired = run_trials(contract, f"trialshop:{agent}", chosen, trials=2, ground=wired_in(tmp_path / agent))
         assert told(plain) == told(wired)
         assert (plain.manifest.ground, wired.manifest.ground) == ("in memory", "files and SMTP")
 
@@ -350,11 +350,11 @@ def test_the_wired_ground_gives_equal_verdicts(
 @pytest.mark.parametrize(
     ("agent", "said"),
     [
-        ("shop", "module:function"),
-        ("shop:goood", "did you mean good?"),
-        ("shopp:good", "no module 'shopp'"),
-        ("shop:three_arguments", r"cannot be called as agent\(run, user\)"),
-        ("shop:not_callable", "is a int"),
+        ("trialshop", "module:function"),
+        ("trialshop:goood", "did you mean good?"),
+        ("trialshopp:good", "no module 'trialshopp'"),
+        ("trialshop:three_arguments", r"cannot be called as agent\(run, user\)"),
+        ("trialshop:not_callable", "is a int"),
     ],
 )
 def test_an_agent_that_is_none_is_refused_before_anything_runs(
@@ -370,20 +370,20 @@ def test_bad_settings_are_refused(contract: Contract, scenarios: dict[str, Scena
         ({"trials": 0}, "at least 1"),
         ({"workers": 0}, "at least 1"),
         ({"level": "careful"}, "choose from"),
-        ({"workers": 2, "world": find_world("shop:world")}, "by its name"),
+        ({"workers": 2, "world": find_world("trialshop:world")}, "by its name"),
         ({"workers": 2, "ground": wired_in(tmp_path)}, "workers=1"),
-        ({"world": "shop:good"}, "World"),
-        ({"world": "shop:nowhere"}, "no 'nowhere'"),
+        ({"world": "trialshop:good"}, "World"),
+        ({"world": "trialshop:nowhere"}, "no 'nowhere'"),
     ]
     for more, said in cases:
         with pytest.raises(UsageError, match=said):
-            run_trials(contract, "shop:good", some, **more)
+            run_trials(contract, "trialshop:good", some, **more)
     with pytest.raises(UsageError, match="has no world"):
-        run_trials(contract, "shop:good", [some[0].model_copy(update={"world": None})])
+        run_trials(contract, "trialshop:good", [some[0].model_copy(update={"world": None})])
     with pytest.raises(UsageError, match="by its name"):
         run_trials(contract, _nameless(), some, workers=2)
     with pytest.raises(UsageError, match="several scenarios have the id"):
-        run_trials(contract, "shop:good", [some[0], some[0]])
+        run_trials(contract, "trialshop:good", [some[0], some[0]])
 
 
 def test_a_contract_that_no_gate_keeps_is_refused_before_anything_runs(
@@ -392,7 +392,7 @@ def test_a_contract_that_no_gate_keeps_is_refused_before_anything_runs(
     data = contract.model_dump(mode="json", by_alias=True, exclude_unset=True)
     data["tools"]["shop.find_order"]["retries"] = 2
     with pytest.raises(ContractError, match="retries"):
-        run_trials(Contract.model_validate(data), "shop:good", list(scenarios.values()))
+        run_trials(Contract.model_validate(data), "trialshop:good", list(scenarios.values()))
 
 
 def test_errors_of_the_harness_that_a_framework_wraps_stay_errors(

@@ -19,7 +19,7 @@ def verb(agent: str, *more: str, scenarios: str | Path = HERE / "scenarios") -> 
 
 
 def test_text_ends_with_the_verdict_and_a_way_to_see_a_failure_again(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verb("shop:twice", "--trials", "6", "--seed", "2") == 1
+    assert verb("trialshop:twice", "--trials", "6", "--seed", "2") == 1
     shown = capsys.readouterr()
     text = shown.out
     assert "Release verdict: BLOCK" in text
@@ -33,7 +33,7 @@ def test_text_ends_with_the_verdict_and_a_way_to_see_a_failure_again(capsys: pyt
 
 
 def test_json_is_lines_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verb("shop:good", "--trials", "8", "--json") == 0
+    assert verb("trialshop:good", "--trials", "8", "--json") == 0
     shown = capsys.readouterr()
     lines = [json.loads(line) for line in shown.out.splitlines()]
     assert len(lines) == 41
@@ -47,27 +47,27 @@ def test_json_is_lines_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_json_of_broken_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verb("shop:nobody", "--json") == 2
+    assert verb("trialshop:nobody", "--json") == 2
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["error"]["code"] == "RW-201"
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert verb("shop:good", "--trials", "1") == 3
-    assert verb("shop:nagging", "--trials", "1") == 2
-    assert verb("shop:good", "--only", "plain-refnd") == 2
+    assert verb("trialshop:good", "--trials", "1") == 3
+    assert verb("trialshop:nagging", "--trials", "1") == 2
+    assert verb("trialshop:good", "--only", "plain-refnd") == 2
     assert "did you mean plain-refund?" in capsys.readouterr().err
-    assert verb("shop:good", "--level", "autonomus") == 2
+    assert verb("trialshop:good", "--level", "autonomus") == 2
     assert "did you mean autonomous?" in capsys.readouterr().err
-    assert verb("shop:good", "--junit", str(tmp_path)) == 2
+    assert verb("trialshop:good", "--junit", str(tmp_path)) == 2
     assert "cannot be written" in capsys.readouterr().err
-    assert verb("shop:good", scenarios=tmp_path / "none") == 2
-    assert verb("shop:good", "--trials", "0") == 2
+    assert verb("trialshop:good", scenarios=tmp_path / "none") == 2
+    assert verb("trialshop:good", "--trials", "0") == 2
 
 
 def test_junit_is_xml_whatever_the_agent_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "out" / "junit.xml"
-    assert verb("shop:crashing", "--trials", "3", "--junit", str(file)) == 1
+    assert verb("trialshop:crashing", "--trials", "3", "--junit", str(file)) == 1
     raw = file.read_text(encoding="utf-8")
     assert "\x1b" not in raw
     assert "<script>" not in raw
@@ -86,7 +86,7 @@ def test_junit_is_xml_whatever_the_agent_says(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_ledger_and_the_page_are_written(tmp_path: Path) -> None:
     ledger, page = tmp_path / "l.db", tmp_path / "r.html"
-    assert verb("shop:good", "--trials", "2", "--ledger", str(ledger), "--html", str(page)) in (0, 3)
+    assert verb("trialshop:good", "--trials", "2", "--ledger", str(ledger), "--html", str(page)) in (0, 3)
     with Ledger.open(ledger, read_only=True) as opened:
         assert sum(1 for _ in opened.entries(kind="trial")) == 10
     assert "plain-refund" in page.read_text(encoding="utf-8")
@@ -96,11 +96,11 @@ def test_workers_and_levels_on_the_command_line(capsys: pytest.CaptureFixture[st
     arguments = ("--only", "plain-refund", "--trials", "3", "--json", "--level", "approval")
     outputs: list[str] = []
     for workers in ("1", "2"):
-        verb("shop:good", *arguments, "--workers", workers)
+        verb("trialshop:good", *arguments, "--workers", workers)
         outputs.append("\n".join(capsys.readouterr().out.splitlines()[:-1]))
     assert outputs[0] == outputs[1]
 
 
 def test_reporting_only_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    verb("shop:good", "--trials", "1", "--no-enforce")
+    verb("trialshop:good", "--trials", "1", "--no-enforce")
     assert "NOT ENFORCED" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from roadworthy.trials.world import Post, World
 
 @pytest.fixture
 def shop() -> World:
-    return find_world("shop:world")
+    return find_world("trialshop:world")
 
 
 def test_each_ground_is_fresh(shop: World) -> None:

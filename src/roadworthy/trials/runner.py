@@ -37,7 +37,7 @@ from roadworthy.trials.world import World
 GATHER_S = 0.05
 """Finished trials are handed to the ledger's writer together, this often: it syncs the disk once for all of them."""
 
-MOST_IN_FLIGHT = 512
+MOST_IN_FLIGHT = 128
 """So many trials may wait for the disk before the next one does."""
 
 OnTrial = Callable[[TrialResult], None]

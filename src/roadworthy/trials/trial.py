@@ -328,7 +328,10 @@ class _Trial:
             ask_user=self.user.answer,
         )
         self.user.connect(run)
-        error = self._drive(run)
+        try:
+            error = self._drive(run)
+        finally:
+            self.user.connect(None)  # the two hold each other, and should not wait for the garbage collector
         if error is None and self.user.broken is not None:
             error = self.user.broken.text
         if error is None and self.tools.missing is not None and self.level != "shadow":

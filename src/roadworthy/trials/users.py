@@ -92,8 +92,8 @@ class SimulatedUser:
         self._used: set[int] = set()
         self._line: Line | None = None
 
-    def connect(self, line: Line) -> None:
-        """Connect it to the run through which it hears and is heard."""
+    def connect(self, line: Line | None) -> None:
+        """Connect it to the run through which it hears and is heard; None when the talk is over."""
         self._line = line
 
     def opening(self) -> str:

@@ -166,7 +166,6 @@ class _State:
             books.execute("BEGIN")
             books.execute("PRAGMA defer_foreign_keys=ON")
             self.insert(world.rows)
-            books.execute("DELETE FROM temp.rw_log")
             books.execute("COMMIT")
         except sqlite3.Error as e:
             books.close()
@@ -190,13 +189,15 @@ class _State:
         books.execute(
             "CREATE TEMP TABLE rw_log (id INTEGER PRIMARY KEY, tbl TEXT, was_key, is_key, was TEXT, now TEXT)"
         )
+        books.execute("CREATE TEMP TABLE rw_on (yes)")  # one row once the trial has begun; what was before is no change
         for table in self.tables.values():
             rowid = self._key(table)
             for event, was, now in (("INSERT", None, "NEW"), ("UPDATE", "OLD", "NEW"), ("DELETE", "OLD", None)):
                 values = (_key_of(was, rowid), _key_of(now, rowid), _row_of(was, table), _row_of(now, table))
                 name = table.name.replace("'", "''")
                 books.execute(
-                    f"CREATE TEMP TRIGGER {_quoted(f'rw_{event}_{table.name}')} AFTER {event} ON {table.sql} BEGIN"
+                    f"CREATE TEMP TRIGGER {_quoted(f'rw_{event}_{table.name}')} AFTER {event} ON {table.sql}"
+                    " WHEN EXISTS (SELECT 1 FROM rw_on) BEGIN"
                     f" INSERT INTO rw_log (tbl, was_key, is_key, was, now) VALUES ('{name}', {', '.join(values)}); END"
                 )
 
@@ -226,15 +227,13 @@ class _State:
                 except sqlite3.Error as e:
                     raise HarnessError(f"a row of {name} cannot be added: {e}; row: {dict(row)}") from e
 
-    def mark(self) -> int:
-        """Where the notes stand."""
-        return self.books.execute("SELECT coalesce(max(id), 0) FROM temp.rw_log").fetchone()[0]
+    def watch(self) -> None:
+        """Begin to note changes."""
+        self.books.execute("INSERT INTO temp.rw_on VALUES (1)")
 
-    def changes(self, since: int) -> list[Change]:
-        """The net changes after a mark."""
-        notes = self.books.execute(
-            "SELECT tbl, was_key, is_key, was, now FROM temp.rw_log WHERE id > ? ORDER BY id", (since,)
-        ).fetchall()
+    def changes(self) -> list[Change]:
+        """The net changes since the trial began."""
+        notes = self.books.execute("SELECT tbl, was_key, is_key, was, now FROM temp.rw_log ORDER BY id").fetchall()
         if not notes:
             return []
         net: dict[tuple[str, Any], list[str | None]] = {}
@@ -291,7 +290,7 @@ class Attempt:
 class Ground:
     """One state of a world, for one trial. Close it to throw the state away."""
 
-    __slots__ = ("_on_close", "_start", "_state", "clock", "names", "post", "tools", "wired", "world")
+    __slots__ = ("_on_close", "_state", "clock", "names", "post", "tools", "wired", "world")
 
     def __init__(
         self,
@@ -300,7 +299,6 @@ class Ground:
         post: Post,
         on_close: Callable[[_State], None],
         *,
-        start: int,
         wired: bool,
         names: Mapping[str, str],
     ) -> None:
@@ -313,7 +311,6 @@ class Ground:
         self.wired = wired
         """True on files and SMTP, False in memory."""
         self._state = state
-        self._start = start
         self._on_close = on_close
         tools = world.tools(state.books, self.clock, post)
         if not state.checked:
@@ -332,7 +329,7 @@ class Ground:
     def changes(self) -> tuple[Change, ...]:
         """What is not as it was when the trial began: rows, and mails as inserts into `mail.sent`."""
         with self._state.lock:
-            return (*self._state.changes(self._start), *_mailed(self.post.sent))
+            return (*self._state.changes(), *_mailed(self.post.sent))
 
     def attempt(self, try_it: Callable[[], Any]) -> Attempt:
         """The world after `try_it` (a tool call); then all is as it was before, and no mail has gone out."""
@@ -499,9 +496,9 @@ class World:
             if rows:
                 state.insert(fill_rows(rows, names))
             books.execute("RELEASE rw_call")
-        start = state.mark()
+        state.watch()
         try:
-            return Ground(self, state, post, on_close, start=start, wired=wired, names=names)
+            return Ground(self, state, post, on_close, wired=wired, names=names)
         except Exception as e:  # the author's code may raise anything
             raise HarnessError(f"world {self.name!r}: making its tools failed: {type(e).__name__}: {e}") from e
 
