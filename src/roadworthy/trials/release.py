@@ -118,7 +118,8 @@ def _capability(name: str, bar: BarEntry | None, counts: Mapping[str, Count], ma
     asked = f"{_percent(wanted)} at {_percent(confidence)} confidence"
     shown = f"{passed} of {trials} passed"
     if best.high < wanted:
-        text = f"{name}: {shown}; surely below the {asked} that the contract asks for (at most {_percent(found.high)})"
+        most = f"(at most {_percent(found.high)})"
+        text = f"{name}: {shown}; on these scenarios surely below the {asked} that the contract asks for {most}"
         return Judged(verdict="BLOCK", reasons=(text,), low=low, high=found.high)
     if errors:
         text = f"{name}: {_trials(errors)} of {trials} broke (ERROR), so nothing is shown"
