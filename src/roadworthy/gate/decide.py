@@ -12,9 +12,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from roadworthy.contract.conditions import ConditionError
-from roadworthy.core.types import STRICTNESS, Action, Level, Reason, Ruling, Verdict
+from roadworthy.core.types import LEVELS, STRICTNESS, Action, Level, Reason, Ruling, Verdict
 from roadworthy.gate.policy import CompiledRule, Policy, ToolPolicy
-from roadworthy.gate.state import RunState, at_path, frozen, leaves
+from roadworthy.gate.state import RunState, frozen, leaves
 from roadworthy.gate.values import BadValue
 
 
@@ -54,10 +54,13 @@ def decide(policy: Policy, state: RunState, action: Action, *, now: datetime) ->
     return verdict_of(reasons, level)
 
 
+_ALLOWED: Mapping[Level, Verdict] = {level: Verdict(ruling="allow", level=level) for level in LEVELS}
+
+
 def verdict_of(reasons: list[Reason], level: Level) -> Verdict:
     """The verdict that a list of reasons amounts to."""
     if not reasons:
-        return Verdict(ruling="allow", level=level)
+        return _ALLOWED[level]
     ruling: Ruling = "allow"
     for reason in reasons:
         if reason.enforced and STRICTNESS[reason.ruling] > STRICTNESS[ruling]:
@@ -96,7 +99,7 @@ def _access(policy: Policy, state: RunState, action: Action, tool: ToolPolicy, r
             reasons.append(_deny("access", "no_subject", f"It is not known yet whom this run acts for. {cure}"))
             return
     for spec in tool.entity_args:
-        for key in at_path(action.args, spec.path):
+        for key in spec.keys(action.args):
             if (spec.entity, key) not in state.own:
                 where = ".".join(spec.path)
                 text = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from roadworthy.contract.conditions import Condition, Conditions, conditions_of
 from roadworthy.contract.model import Contract, Rule, ToolSet
@@ -39,6 +39,26 @@ class CompiledRule:
     """None: the rule holds whenever its tool is called."""
 
 
+def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
+    """The values at a path; `*` goes into every item of a list or map."""
+    if not path:
+        if value is not None:
+            yield value
+        return
+    head, rest = path[0], path[1:]
+    if head == "*":
+        if isinstance(value, Mapping):
+            items: Iterator[Any] = iter(cast("Mapping[str, Any]", value).values())
+        else:
+            items = iter(cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ())
+        for inner in items:
+            yield from _at(inner, rest)
+    elif isinstance(value, Mapping):
+        fields = cast("Mapping[str, Any]", value)
+        if head in fields:
+            yield from _at(fields[head], rest)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityArg:
     """An argument, or a part of one, that names an entity of the subject."""
@@ -46,6 +66,13 @@ class EntityArg:
     path: tuple[str, ...]
     """From the arguments down; `*` stands for each item."""
     entity: str
+
+    def keys(self, args: Mapping[str, Any]) -> Iterable[str]:
+        """The keys that typed arguments hold there."""
+        if len(self.path) == 1:
+            key = args.get(self.path[0])
+            return () if key is None else (key,)
+        return _at(args, self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,28 +34,11 @@ def leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def at_path(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """The values at a path; `*` goes into every item of a list or map."""
-    if not path:
-        if value is not None:
-            yield value
-        return
-    head, rest = path[0], path[1:]
-    if head == "*":
-        if isinstance(value, Mapping):
-            items: Iterator[Any] = iter(cast("Mapping[str, Any]", value).values())
-        else:
-            items = iter(cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ())
-        for inner in items:
-            yield from at_path(inner, rest)
-    elif isinstance(value, Mapping):
-        fields = cast("Mapping[str, Any]", value)
-        if head in fields:
-            yield from at_path(fields[head], rest)
-
-
 def frozen(value: Any) -> Any:
     """A hashable stand-in of a typed value; equal values have equal ones."""
+    kind = cast("type[Any]", type(value))
+    if kind is str or kind is Decimal:
+        return value
     if isinstance(value, Mapping):
         return tuple(sorted((k, frozen(v)) for k, v in cast("Mapping[str, Any]", value).items()))
     if isinstance(value, list | tuple):
@@ -207,7 +190,7 @@ class RunState:
             self.kept.setdefault((tool.name, same), {})[key] = typed
         if self.subject is not None and self.policy.subject_entity is not None and shape is not None:
             about = bool(tool.entity_args) and all(
-                (spec.entity, key) in self.own for spec in tool.entity_args for key in at_path(args, spec.path)
+                (spec.entity, key) in self.own for spec in tool.entity_args for key in spec.keys(args)
             )
             self._reach(typed, shape, about, tool)
         return None

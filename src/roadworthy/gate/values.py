@@ -223,7 +223,7 @@ def _compile_array(shape: Shape, *, strict: bool) -> Coerce:
     inner = compile_shape(shape.items, strict=strict) if shape.items is not None else None
 
     def coerce(value: Any, where: str) -> Any:
-        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        if type(value) is not list and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)):
             raise BadValue(f"{where} must be a list, not {_shown(value)}.")
         items = cast("Sequence[Any]", value)
         typed = [inner(v, f"{where}[{i}]") for i, v in enumerate(items)] if inner is not None else list(items)
@@ -243,7 +243,7 @@ def _compile_object(shape: Shape, *, strict: bool) -> Coerce:
     extra = compile_shape(shape.extra, strict=strict) if shape.extra is not None else None
 
     def coerce(value: Any, where: str) -> Any:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise BadValue(f"{where} must be an object with fields, not {_shown(value)}.")
         given = cast("Mapping[str, Any]", value)
         typed: dict[str, Any] = {}
@@ -353,9 +353,10 @@ def wire(value: Any, shape: Shape | None) -> Any:
 
 def plain(value: Any) -> Any:
     """What a tool returned, as JSON would carry it: models and dataclasses as mappings, other objects as their text."""
-    if value is None or isinstance(value, str | bool | int | float | Decimal):
+    kind = cast("type[Any]", type(value))
+    if kind is str or value is None or isinstance(value, str | bool | int | float | Decimal):
         return value
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(v) for v in cast("Sequence[Any]", value)]
