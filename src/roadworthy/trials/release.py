@@ -91,6 +91,9 @@ def _scenario(scenario: ScenarioEntry, found: Count, manifest: Manifest) -> Judg
     if found.trials and one_sided(best, found.trials, 1 - manifest.alpha).high < floor:
         text = f"{name} passed {found.passed} of {found.trials} times: surely less often than {_percent(floor)}"
         return Judged(verdict="BLOCK", reasons=(text,))
+    if found.failed and found.failed == found.trials:
+        text = f"{name} passed none of {_trials(found.trials)}: too few to block by, and nothing to release by"
+        return Judged(verdict="INCONCLUSIVE", reasons=(text,))
     if found.errors:
         return Judged(verdict="ERROR", reasons=(f"{name}: {_trials(found.errors)} of {found.trials} broke (ERROR)",))
     if found.trials < manifest.trials:
@@ -103,7 +106,7 @@ def _capability(name: str, bar: BarEntry | None, counts: Mapping[str, Count], ma
     mine = [counts.get(s.id, Count()) for s in manifest.scenarios if s.capability == name]
     trials = sum(c.trials for c in mine)
     if bar is None:
-        return Judged(verdict="PASS", reasons=(f"{name}: the contract asks for no evidence",))
+        return _without_bar(name, mine)
     if not mine:
         text = f"{name}: no scenario tries it, and the contract asks for evidence"
         return Judged(verdict="INCONCLUSIVE", reasons=(text,))
@@ -136,6 +139,19 @@ def _capability(name: str, bar: BarEntry | None, counts: Mapping[str, Count], ma
         cure = "at this rate more trials would not show it"
     text = f"{name}: {shown}; between {_percent(low)} and {_percent(found.high)}, the contract asks for {asked}: {cure}"
     return Judged(verdict="INCONCLUSIVE", reasons=(text,), low=low, high=found.high, more_trials=more)
+
+
+def _without_bar(name: str, mine: Sequence[Count]) -> Judged:
+    """No rate is asked for, so there is none that failures could be weighed against: only clean trials pass."""
+    trials, failed, errors = sum(c.trials for c in mine), sum(c.failed for c in mine), sum(c.errors for c in mine)
+    text = f"{name}: the contract asks for no evidence"
+    if failed:
+        verdict: Verdict = "BLOCK" if failed == trials else "ERROR" if errors else "INCONCLUSIVE"
+        text = f"{text}, and {failed} of {_trials(trials)} failed: add `evidence`"
+        return Judged(verdict=verdict, reasons=(text,))
+    if errors:
+        return Judged(verdict="ERROR", reasons=(f"{name}: {_trials(errors)} of {trials} broke (ERROR)",))
+    return Judged(verdict="PASS", reasons=(text,))
 
 
 def one_sided(passed: int, trials: int, confidence: float) -> Interval:

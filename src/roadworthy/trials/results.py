@@ -195,7 +195,8 @@ class ScenarioReport:
     why: tuple[tuple[str, int], ...]
     """The reasons of failures and ERRORs with their counts, the most frequent first."""
     verdict: Verdict
-    """BLOCK: a `must_pass` scenario failed, or no trial of it passed."""
+    """BLOCK: a `must_pass` scenario failed, or it surely passes less often than the floor. INCONCLUSIVE: not all of its
+    trials were run, or none of a few passed."""
     reasons: tuple[str, ...]
 
 
