@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,6 +80,17 @@ def test_verdicts(counts: Any, more: dict[str, Any], expected: str, said: str) -
     assert found.release.verdict == expected, found.release.reasons
     assert not said or any(said in reason for reason in found.release.reasons), found.release.reasons
     assert found.release.exit_code == {"PASS": 0, "BLOCK": 1, "ERROR": 2, "INCONCLUSIVE": 3}[expected]
+
+
+@pytest.mark.parametrize(("counts", "expected"), [((100, 0, 0), "INCONCLUSIVE"), ((50, 50, 0), "BLOCK")])
+def test_what_was_not_enforced_never_passes(counts: tuple[int, int, int], expected: str) -> None:
+    passed, failed, errors = counts
+    enforced = manifest({"a": ("refunds", False)}, {"refunds": ("0.90", "0.95")}, trials=100)
+    watched = replace(enforced, enforce=False)
+    assert watched.digest != enforced.digest
+    found = judge(watched, {"a": Count(passed=passed, failed=failed, errors=errors)}).release
+    assert found.verdict == expected
+    assert any("not enforced" in reason for reason in found.reasons)
 
 
 def test_a_capability_that_is_asked_for_and_not_tried_is_open() -> None:

@@ -203,6 +203,19 @@ def test_reporting_only(run: Callable[..., TestReport]) -> None:
     assert [(s.rule, s.ruling, s.times) for s in report.stops] == [] or report.stops[0].rule == "above-50-asks"
 
 
+def test_reporting_only_is_sealed_and_never_a_pass(run: Callable[..., TestReport], tmp_path: Path) -> None:
+    enforced = run("good", "plain-refund", trials=20, ledger=tmp_path / "l.db")
+    watched = run("good", "plain-refund", trials=20, ledger=tmp_path / "l.db", enforce=False)
+    tighter = run("good", "plain-refund", trials=20, limits=Limits(entries=200))
+    assert watched.total.passed == enforced.total.passed == 20
+    assert (enforced.release.verdict, watched.release.verdict) == ("PASS", "INCONCLUSIVE")
+    assert "not enforced" in watched.release.reasons[0]
+    assert len({r.manifest.digest for r in (enforced, watched, tighter)}) == 3
+    with Ledger.open(tmp_path / "l.db", read_only=True) as ledger:
+        assert [e.body["enforce"] for e in ledger.entries(kind="release")] == [True, False]
+        assert [e.body["manifest"]["enforce"] for e in ledger.entries(kind="manifest")] == [True, False]
+
+
 def test_transcripts_tell_calls_faults_and_attacks(run: Callable[..., TestReport]) -> None:
     turns = only(run("twice", "answer-lost")).transcript
     assert [t.who for t in turns] == ["user", "tool", "tool", "agent"]

@@ -335,6 +335,12 @@ class Manifest:
     """One minus the confidence of the intervals that are shown, and of the floor."""
     looks: int = 1
     """How often the verdict is looked at: once, after the last trial."""
+    enforce: bool = True
+    """False: the gate only reported and every tool ran. Then nothing is shown about the agent behind the gate."""
+    most_entries: int = 3000
+    """A trial that writes more of them is cut, and has failed."""
+    most_wall_s: float = 60.0
+    """As long may a trial take."""
     about: str = ""
     """What the agent says of itself in the first line of its docstring, such as that its model is scripted."""
 

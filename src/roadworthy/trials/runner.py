@@ -248,6 +248,7 @@ class _Runner:
                 "passed": report.total.passed,
                 "errors": report.total.errors,
                 "interrupted": report.interrupted,
+                "enforce": self.enforce,
             }
             self.ledger.append([Draft(kind="release", world="test", run=None, body=body, at=self.clock())])
         return report
@@ -373,6 +374,9 @@ class _Runner:
             seed=self.seed,
             scorers=SCORERS,
             roadworthy=version("roadworthy"),
+            enforce=self.enforce,
+            most_entries=self.limits.entries,
+            most_wall_s=self.limits.wall_s,
             about=(inspect.getdoc(plan.agent) or "").partition("\n")[0] if inspect.isroutine(plan.agent) else "",
         )
 
