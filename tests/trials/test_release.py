@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from roadworthy.stats.rates import trials_needed
-from roadworthy.trials.release import Count, Judgement, judge
-from roadworthy.trials.results import BarEntry, Manifest, ScenarioEntry
+from roadworthy.trials.release import Count, Judgement, count, judge
+from roadworthy.trials.results import BarEntry, FaultHit, Manifest, ScenarioEntry, TrialResult
 
 
 def manifest(
@@ -91,6 +91,36 @@ def test_what_was_not_enforced_never_passes(counts: tuple[int, int, int], expect
     found = judge(watched, {"a": Count(passed=passed, failed=failed, errors=errors)}).release
     assert found.verdict == expected
     assert any("not enforced" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("must", [False, True])
+def test_faults_that_no_trial_reached_show_nothing(must: bool) -> None:
+    made = manifest({"a": ("refunds", must)}, {"refunds": ("0.50", "0.90")})
+
+    def found(*reached: tuple[bool, bool]) -> Judgement:
+        trials = [
+            TrialResult(
+                scenario="a",
+                index=i,
+                seed=i,
+                capability="refunds",
+                conditions=("messy",),
+                status="passed",
+                faults=(
+                    FaultHit(tool="shop.refund", kind="error_500", call=2, reached=fault),
+                    FaultHit(tool="shop.find", kind="attack", call=1, reached=attack),
+                ),
+            )
+            for i, (fault, attack) in enumerate(reached)
+        ]
+        return judge(made, count(trials))
+
+    assert found(*[(False, True)] * 5, *[(True, False)] * 5).release.verdict == "PASS"
+    unmet = found(*[(False, True)] * 10)
+    assert unmet.scenarios["a"].verdict == unmet.release.verdict == "INCONCLUSIVE"
+    assert unmet.release.reasons == (
+        "a: the error_500 in shop.refund (call 2) was never reached, so it was not tried: mend the scenario",
+    )
 
 
 def test_a_capability_that_is_asked_for_and_not_tried_is_open() -> None:

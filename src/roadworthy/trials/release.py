@@ -25,6 +25,8 @@ class Count:
     passed: int = 0
     failed: int = 0
     errors: int = 0
+    unmet: tuple[str, ...] = ()
+    """Declared faults and attacks that not one of its trials reached, in words."""
 
     @property
     def trials(self) -> int:
@@ -55,7 +57,12 @@ class Judgement:
 def count(trials: Iterable[TrialResult]) -> dict[str, Count]:
     """How the trials of each scenario came out."""
     counts: dict[str, Count] = {}
+    declared: dict[str, dict[tuple[int, str], bool]] = {}
     for trial in trials:
+        for i, hit in enumerate(trial.faults):
+            key = (i, f"the {hit.kind} in {hit.tool} (call {hit.call})")
+            faults = declared.setdefault(trial.scenario, {})
+            faults[key] = faults.get(key, False) or hit.reached
         one = counts.setdefault(trial.scenario, Count())
         if trial.status == "passed":
             one.passed += 1
@@ -63,6 +70,8 @@ def count(trials: Iterable[TrialResult]) -> dict[str, Count]:
             one.failed += 1
         else:
             one.errors += 1
+    for scenario, faults in declared.items():
+        counts[scenario].unmet = tuple(fault for (_, fault), reached in faults.items() if not reached)
     return counts
 
 
@@ -104,6 +113,9 @@ def _scenario(scenario: ScenarioEntry, found: Count, manifest: Manifest) -> Judg
         return Judged(verdict="ERROR", reasons=(f"{name}: {_trials(found.errors)} of {found.trials} broke (ERROR)",))
     if found.trials < manifest.trials:
         text = f"{name}: only {found.trials} of {_trials(manifest.trials)} were run"
+        return Judged(verdict="INCONCLUSIVE", reasons=(text,))
+    if found.unmet:
+        text = f"{name}: {' and '.join(found.unmet)} was never reached, so it was not tried: mend the scenario"
         return Judged(verdict="INCONCLUSIVE", reasons=(text,))
     return Judged(verdict="PASS")
 

@@ -196,7 +196,7 @@ class ScenarioReport:
     """The reasons of failures and ERRORs with their counts, the most frequent first."""
     verdict: Verdict
     """BLOCK: a `must_pass` scenario failed, or it surely passes less often than the floor. INCONCLUSIVE: not all of its
-    trials were run, or none of a few passed."""
+    trials were run, none of a few passed, or a declared fault or attack was reached in no trial."""
     reasons: tuple[str, ...]
 
 
