@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -14,8 +15,9 @@ from langchain.agents import (
     create_agent,  # pyright: ignore[reportUnknownVariableType]  # generic over unknown schemas
 )
 from langchain.tools import ToolRuntime
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolCall, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.runnables import RunnableBranch, RunnableLambda, RunnableParallel
 from langchain_core.tools import StructuredTool, tool
 from langgraph import prebuilt
 from langgraph.checkpoint.memory import InMemorySaver
@@ -88,7 +90,7 @@ def talk_middleware_async(gate: Gate, shop: Shop, script: Script, text: str) -> 
     return within(20, go())
 
 
-def by_hand(gate: Gate, shop: Shop, script: Script, *, node: ToolNode | None = None) -> Any:
+def by_hand(gate: Gate, shop: Shop, script: Script, *, node: Any = None) -> Any:
     """A graph built by hand, with a ToolNode for all calls of a turn. It offers what its author binds."""
     own = tools(shop)
     extras = RoadworthyMiddleware(gate).tools
@@ -534,6 +536,140 @@ class TestGuarding:
             )
         guard(agent, gate).invoke(ask("hello"), thread())
         assert [name for name, _ in shop.did] == ["refund"]
+
+
+MODULE_NODE: Any = None
+"""A ToolNode that a function finds in its module."""
+
+
+AnyBranch = cast("Any", RunnableBranch)
+
+
+def from_module(state: Any) -> Any:
+    return MODULE_NODE.invoke(state)
+
+
+class Caller:
+    def __init__(self, node: Any) -> None:
+        self.node = node
+
+    def __call__(self, state: Any) -> Any:
+        return self.node.invoke(state)
+
+    def method(self, state: Any) -> Any:
+        return self.node.invoke(state)
+
+
+def closure(node: Any) -> Any:
+    def act(state: Any) -> Any:
+        return node.invoke(state)
+
+    return act
+
+
+def default(node: Any) -> Any:
+    def act(state: Any, node: Any = node) -> Any:
+        return node.invoke(state)
+
+    return act
+
+
+def in_module(node: Any) -> Any:
+    globals()["MODULE_NODE"] = node
+    return from_module
+
+
+def through_a_helper(node: Any) -> Any:
+    helper = closure(node)
+
+    def act(state: Any) -> Any:
+        return next(helper(each) for each in [state])
+
+    return act
+
+
+def in_a_graph(node: Any) -> Any:
+    graph: Any = cast("Any", StateGraph)(MessagesState)
+    graph.add_node("act", node)
+    graph.add_edge(START, "act")
+    inner = graph.compile()
+
+    def act(state: Any) -> Any:
+        return {"messages": inner.invoke(state)["messages"][-1:]}
+
+    return act
+
+
+WRAPS: dict[str, Callable[[Any], Any]] = {
+    "fallbacks": lambda n: n.with_fallbacks([RunnableLambda(closure(n))]),
+    "a fallback": lambda n: RunnableLambda(wipe_state).with_fallbacks([n]),
+    "retry": lambda n: n.with_retry(),
+    "config": lambda n: n.with_config(tags=["x"]),
+    "parallel": lambda n: cast("Any", RunnableParallel(done=n)) | first_done,
+    "branch": lambda n: AnyBranch((never, wipe_state), n),
+    "a branch": lambda n: AnyBranch((always, n), wipe_state),
+    "a lambda": closure,
+    "a runnable lambda": lambda n: RunnableLambda(closure(n)),
+    "a default": default,
+    "a module": in_module,
+    "a helper": through_a_helper,
+    "a partial": lambda n: functools.partial(default(n), node=n),
+    "an object": Caller,
+    "a method": lambda n: Caller(n).method,
+    "a graph": in_a_graph,
+    "all at once": lambda n: RunnableLambda(closure(n.with_retry().with_config(tags=["x"]).with_fallbacks([n]))),
+}
+
+
+def never(state: Any) -> bool:
+    return False
+
+
+def always(state: Any) -> bool:
+    return True
+
+
+def first_done(state: Any) -> Any:
+    return state["done"]
+
+
+def wipe_state(state: Any) -> Any:
+    raise ValueError("not this way")
+
+
+class TestToolNodesInDisguise:
+    @pytest.mark.parametrize("how", WRAPS)
+    def test_they_are_gated(self, gate: Gate, shop: Shop, ledger: Ledger, how: str) -> None:
+        node = WRAPS[how](ToolNode(tools(shop)))
+        script = Script([REFUND, ("wipe", {})], "Done.")
+        guard(by_hand(gate, shop, script, node=node), gate).invoke(ask("hello"), thread())
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert len(list(ledger.entries(run="t1", kind="action"))) == 2
+
+    def test_one_that_a_path_between_nodes_calls(self, gate: Gate, shop: Shop) -> None:
+        hidden = ToolNode(tools(shop))
+
+        def path(state: MessagesState) -> str:
+            hidden.invoke({"messages": [AIMessage("", tool_calls=[ToolCall(name="wipe", args={}, id="1")])]})
+            return "__end__"
+
+        graph: Any = cast("Any", StateGraph)(MessagesState)
+        graph.add_node("do", lambda state: state)  # pyright: ignore[reportUnknownLambdaType]  # a node
+        graph.add_edge(START, "do")
+        graph.add_conditional_edges("do", path)
+        guard(graph.compile(), gate).invoke(ask("hello"), thread())
+        assert shop.did == []
+
+    def test_a_kind_that_runs_tools_in_its_own_way_is_refused(self, gate: Gate, shop: Shop) -> None:
+        class Hasty(ToolNode):
+            def _run_one(self, call: Any, input_type: Any, tool_runtime: Any) -> Any:
+                return cast("Any", super())._run_one(call, input_type, tool_runtime)
+
+        agent = by_hand(gate, shop, Script("Done."), node=Hasty(tools(shop)).with_retry())
+        with pytest.raises(UsageError, match="a Hasty that overrides _run_one"):
+            guard(agent, gate)
+        with pytest.raises(UsageError, match="a Hasty that overrides _run_one"):
+            guard(Hasty(tools(shop)), gate)
 
 
 class TestGatedFunctions:

@@ -18,16 +18,20 @@ A reply that is streamed token by token is on the screen before it is whole; `st
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar, cast
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.messages.utils import convert_to_messages
-from langchain_core.runnables import RunnableConfig, RunnableSequence
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
@@ -379,10 +383,12 @@ def _guarded_class(kind: type[Any], gate: Gate, messages_key: str) -> type[Any]:
 def guard(agent: G, gate: Gate, *, messages_key: str = "messages") -> G:
     """Put all tools of a compiled graph, or of one `ToolNode`, behind the gate. Changes it and hands it back.
 
-    Every `ToolNode` of the graph and of its subgraphs is gated, and each invocation is tied to its run. In graphs of
-    `create_agent` the model is offered `ask_user` and `escalate`, too. A function that a node calls by itself cannot be
-    seen from outside: put `@gated(gate)` on it. Raises UsageError where there is no `ToolNode` to gate, and for tools
-    that run at the model's provider, which no gate can see.
+    Every `ToolNode` of the graph and of its subgraphs is gated, whatever it is wrapped in, and so is one that a node's
+    function refers to by name; each invocation is tied to its run. In graphs of `create_agent` the model is offered
+    `ask_user` and `escalate`, too. A function that a node calls by itself, and a `ToolNode` that it makes while it
+    runs, cannot be seen from outside: put `@gated(gate)` on the function. Raises UsageError where there is no
+    `ToolNode` to gate, for a kind of `ToolNode` that runs tools in a way of its own, and for tools that run at the
+    model's provider, which no gate can see.
     """
     _guard(agent, gate, messages_key)
     return agent
@@ -390,6 +396,7 @@ def guard(agent: G, gate: Gate, *, messages_key: str = "messages") -> G:
 
 def _guard(agent: Any, gate: Gate, messages_key: str) -> None:
     if isinstance(agent, ToolNode):
+        _refuse_own_kind(agent)
         _gate_node(agent, gate, _carried)
         return
     if not isinstance(agent, Pregel):
@@ -404,33 +411,119 @@ def _guard(agent: Any, gate: Gate, messages_key: str) -> None:
         if known.contract.digest == gate.contract.digest:
             return
         raise UsageError("this graph is guarded by a gate of another contract already; build it again for this one")
-    graphs: list[Any] = [graph, *(found for _, found in graph.get_subgraphs(recurse=True))]
-    nodes = [node for found in graphs for node in _tool_nodes(found)]
-    if not nodes:
+    walk = _Walk(graph)
+    if not walk.nodes:
         raise UsageError(
             "this graph has no ToolNode, so there is nothing that guard() could put behind the gate; "
             "put @gated(gate) on the functions that its nodes call"
         )
-    for found in graphs:
+    for node in walk.nodes:
+        _refuse_own_kind(node)
+    for found in walk.graphs:
         _offer(found, gate)
-    for node in nodes:
+    for node in walk.nodes:
         _gate_node(node, gate, _carried)
     object.__setattr__(graph, "__class__", _guarded_class(kind, gate, messages_key))
 
 
-def _tool_nodes(graph: Any) -> list[ToolNode]:
-    found: list[ToolNode] = []
+class _Walk:
+    """Everything that a graph would run, as far as it can be seen from outside: its tool nodes and its subgraphs.
 
-    def look(part: Any) -> None:
+    Followed are the runnables that a runnable holds (fallbacks, retries, branches, parallel steps), and what a function
+    refers to by name, in its closure, its defaults or its module. Tools and models are not: tools are behind the gate
+    once their node is.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self.nodes: list[ToolNode] = []
+        self.graphs: list[Any] = []
+        self._seen: dict[int, Any] = {}
+        """What was looked at, by its id; held, so that no id comes up twice."""
+        self._waiting: list[Any] = [graph]
+        while self._waiting:
+            part = self._waiting.pop()
+            if id(part) not in self._seen:
+                self._seen[id(part)] = part
+                self._look(part)
+
+    def _look(self, part: Any) -> None:
         if isinstance(part, ToolNode):
-            found.append(part)
-        elif isinstance(part, RunnableSequence):
-            for step in part.steps:
-                look(step)
+            self.nodes.append(part)
+        elif isinstance(part, Pregel):
+            graph = cast("Any", part)
+            self.graphs.append(graph)
+            self._waiting += [held for node in graph.nodes.values() for held in (node.bound, *node.writers)]
+            self._waiting += [found for _, found in graph.get_subgraphs()]
+        elif isinstance(part, BaseTool | BaseLanguageModel | type | str | bytes):
+            return
+        elif isinstance(part, Mapping):
+            self._waiting += cast("Mapping[Any, Any]", part).values()
+        elif isinstance(part, list | tuple | set | frozenset):
+            self._waiting += cast("list[Any]", part)
+        elif isinstance(part, FunctionType):
+            self._waiting += _named_in(part)
+        elif isinstance(part, MethodType):
+            owner = cast("Any", part.__self__)
+            self._waiting += [part.__func__, *getattr(owner, "__dict__", {}).values()]
+            if isinstance(owner, Runnable | tuple):
+                self._waiting.append(cast("Any", owner))
+        elif isinstance(part, functools.partial):
+            made = cast("functools.partial[Any]", part)
+            self._waiting += [made.func, *made.args, *made.keywords.values()]
+        elif isinstance(part, Runnable):
+            self._waiting += getattr(cast("Any", part), "__dict__", {}).values()
+        elif not _of_others(type(cast("object", part))) and callable(cast("object", part)):
+            # An object that is called as a function is.
+            self._waiting += [type(part).__call__, *getattr(part, "__dict__", {}).values()]
 
-    for node in getattr(graph, "nodes", {}).values():
-        look(node.bound)
+
+_OTHERS = frozenset({*sys.stdlib_module_names, "langchain", "langchain_core", "langgraph", "pydantic", "roadworthy"})
+"""Whose functions refer to nothing of the application's by a global name."""
+
+
+def _of_others(thing: Any) -> bool:
+    module = getattr(thing, "__module__", None) or ""
+    return module.partition(".")[0] in _OTHERS and module != "__main__"
+
+
+def _named_in(function: FunctionType) -> list[Any]:
+    """What a function can reach by name. An attribute of a module or of an object counts when its name is written."""
+    found: list[Any] = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # a name that is not bound yet
+            found.append(cell.cell_contents)
+    if (wrapped := getattr(function, "__wrapped__", None)) is not None:
+        found.append(wrapped)
+    codes, names = [function.__code__], set[str]()
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+    if not _of_others(function):
+        found += [function.__globals__[name] for name in names if name in function.__globals__]
+    for holder in list(found):
+        if isinstance(holder, ModuleType) and holder.__name__.partition(".")[0] in _OTHERS:
+            continue
+        if not isinstance(holder, type | Runnable | FunctionType | MethodType):
+            attributes = cast("dict[str, Any]", getattr(holder, "__dict__", {}))
+            found += [attributes[name] for name in names if name in attributes]
     return found
+
+
+_RUNS_TOOLS = ("_func", "_afunc", "_run_one", "_arun_one", "_execute_tool_sync", "_execute_tool_async")
+"""The methods of a ToolNode between which its wrappers stand."""
+
+
+def _refuse_own_kind(node: ToolNode) -> None:
+    """Refuse a ToolNode in which the gate would stand beside the way to its tools."""
+    kind: Any = type(node)
+    own = [name for name in _RUNS_TOOLS if getattr(kind, name, None) is not getattr(ToolNode, name, None)]
+    if own or not hasattr(node, "_wrap_tool_call"):
+        why = f"overrides {', '.join(own)}" if own else "takes no wrap_tool_call"
+        raise UsageError(
+            f"the ToolNode {node.name!r} is a {kind.__name__} that {why}, so its tools could run past the gate; "
+            "use a plain ToolNode and give it what you need as wrap_tool_call"
+        )
 
 
 def _gate_node(node: ToolNode, gate: Gate, find: Find) -> None:
