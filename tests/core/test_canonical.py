@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from roadworthy.core.canonical import digest, dumps, loads
 
 _TEXT = st.text(alphabet=st.characters()) | st.sampled_from(["$float", "$$float", "$int", "$bytes", "$utf8", "$"])
+_KEYS = st.text() | st.sampled_from(["$float", "$$float", "$int", "$bytes", "$utf8", "$"])
+"""Without lone surrogates, which stand escaped in the written keys."""
 _SCALARS = (
     st.none()
     | st.booleans()
@@ -26,7 +28,7 @@ _SCALARS = (
     | st.text(alphabet=st.characters(categories=["Cs", "L"]))
 )
 _VALUES = st.recursive(
-    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4), max_leaves=12
+    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4), max_leaves=12
 )
 
 
