@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -63,6 +64,14 @@ ESCALATE = Offered(
 
 OFFERED = (ASK_USER, ESCALATE)
 """What every agent is offered. No tool of a contract may have these names."""
+
+
+_INSIDE: ContextVar[bool] = ContextVar("roadworthy_inside_tool", default=False)
+
+
+def inside_tool() -> bool:
+    """Whether a guarded tool runs now. An agent inside it speaks with a model and not with the user."""
+    return _INSIDE.get()
 
 
 def bring(
@@ -124,7 +133,11 @@ class _Started:
 
             async def acalled(**args: Any) -> Any:
                 self.yes = True
-                return await awaited(**args)
+                token = _INSIDE.set(True)
+                try:
+                    return await awaited(**args)
+                finally:
+                    _INSIDE.reset(token)
 
             self.function = acalled
         else:
@@ -132,7 +145,11 @@ class _Started:
 
             def called(**args: Any) -> Any:
                 self.yes = True
-                return blocking(**args)
+                token = _INSIDE.set(True)
+                try:
+                    return blocking(**args)
+                finally:
+                    _INSIDE.reset(token)
 
             self.function = called
 

@@ -8,7 +8,7 @@
 
 Whose run a call belongs to: the run that is bound (`with run.bind():`), and then the application hears and says for
 itself; else the run whose id is the `thread_id`, and then the new user messages of the input are heard and the final
-reply is said. `principal`, `subject`, `facts` and `capability` are read from the config's `configurable` beside the
+reply is said; not so in a graph that a tool runs, whose messages a model wrote. `principal`, `subject`, `facts` and `capability` are read from the config's `configurable` beside the
 `thread_id`; a server that lets its clients write `configurable` must bind the run instead. Where no capability is
 named, all that the principal may use are open.
 
@@ -42,7 +42,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from roadworthy.adapters import plain
-from roadworthy.adapters.calls import OFFERED, Offered, abring, bring
+from roadworthy.adapters.calls import OFFERED, Offered, abring, bring, inside_tool
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.gate import Gate
@@ -298,7 +298,7 @@ class _Turn:
         if run is None:
             run = _opened(gate, outer)
             # What a node of another graph puts in comes from there, and what comes out goes there: no user is near.
-            self.ours = run is not None and not (_space(outer) or _space(around))
+            self.ours = run is not None and not (_space(outer) or _space(around) or inside_tool())
             if run is not None and self.ours:
                 for words in _new_words(self._messages(given)):
                     run.heard(words)
@@ -630,7 +630,7 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
         return run
 
     def _begin(self, messages: Sequence[BaseMessage], config: RunnableConfig) -> None:
-        if _carried(config) is not None or "|" in _space(config):
+        if _carried(config) is not None or "|" in _space(config) or inside_tool():
             return
         run = self._keep(_opened(self.gate, config))
         if run is not None:
@@ -638,7 +638,7 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
                 run.heard(words)
 
     def _end(self, messages: Sequence[BaseMessage], config: RunnableConfig) -> dict[str, Any] | None:
-        if _carried(config) is not None or "|" in _space(config):
+        if _carried(config) is not None or "|" in _space(config) or inside_tool():
             return None
         with self._lock:
             run = self._threads.pop(str(_configurable(config).get("thread_id")), None)
