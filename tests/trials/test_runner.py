@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import pytest
 
 from roadworthy.contract.model import Contract
+from roadworthy.core.clock import Clock
 from roadworthy.core.errors import ContractError, HarnessError, UsageError
 from roadworthy.ledger.store import Ledger
 from roadworthy.trials.imports import find_world
 from roadworthy.trials.load import load_scenarios
 from roadworthy.trials.results import TestReport, TrialResult, trial_from_json, trial_to_json
 from roadworthy.trials.runner import run_trials, wired_in
-from roadworthy.trials.scenario import Scenario
+from roadworthy.trials.scenario import Expect, Scenario
 from roadworthy.trials.trial import Agent, Limits, seed_of
+from roadworthy.trials.world import Post, World
 
 HERE = Path(__file__).parent
 QUICK = Limits(entries=300, wall_s=5.0)
@@ -130,6 +134,73 @@ def test_a_tool_without_a_stand_in_is_an_error_though_the_agent_hides_it(run: Ca
     assert "no stand-in for mail.send" in trial.why[0]
     assert (report.total.trials, report.total.passed, report.total.errors) == (1, 0, 1)
     assert report.release.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("world", "level", "said"),
+    [
+        ("world_without_till", "autonomous", "no stand-in for shop.refund"),  # 60.00 asks the approver, who tries it
+        ("world_with_broken_till", "autonomous", "the till was never built"),
+        ("world_with_broken_till", "approval", "the till was never built"),
+    ],
+)
+def test_what_the_harness_lacks_is_an_error_though_the_agent_hides_it(
+    contract: Contract, scenarios: dict[str, Scenario], world: str, level: Any, said: str
+) -> None:
+    nothing_asked = scenarios["plain-refund"].model_copy(update={"expect": Expect(), "level": level})
+    for approver in ("vigilant", "rubber_stamp"):
+        scenario = nothing_asked.model_copy(update={"approver": approver})
+        trial = only(run_trials(contract, "trialshop:careless", [scenario], trials=1, world=f"trialshop:{world}"))
+        assert trial.status == "error"
+        assert said in trial.why[0]
+
+
+def _refunds(refund: Callable[..., Any]) -> World:
+    shop = find_world("trialshop:world")
+
+    def tools(db: Connection, clock: Clock, post: Post) -> Mapping[str, Callable[..., Any]]:
+        return {**shop.tools(db, clock, post), "shop.refund": refund}
+
+    return replace(shop, tools=tools)
+
+
+def test_a_stand_in_that_cannot_be_called_as_the_contract_says_is_an_error(
+    contract: Contract, scenarios: dict[str, Scenario]
+) -> None:
+    def none() -> None: ...
+    def more(order_no: str, amount: str, currency: str) -> None: ...
+    def positional(order_no: str, amount: str, /) -> None: ...
+    def takes_all(**args: str) -> None: ...
+    def another(order_no: str, amount: str, currency: str = "EUR") -> None: ...
+
+    for refund in (none, more, positional):
+        for scenario in ("plain-refund", "poisoned-note"):
+            report = run_trials(contract, "trialshop:mute", [scenarios[scenario]], trials=2, world=_refunds(refund))
+            assert [t.status for t in report.trials] == ["error", "error"]
+            (why,) = report.trials[1].why
+            assert "stand-in for shop.refund cannot be called as shop.refund(order_no, amount)" in why
+            assert "let it be `def refund(order_no, amount):`" in why
+    for refund in (takes_all, another):
+        report = run_trials(contract, "trialshop:mute", [scenarios["plain-refund"]], trials=1, world=_refunds(refund))
+        assert only(report).status == "failed"
+
+
+def test_a_stand_in_takes_optional_arguments_and_does_without_them(
+    contract: Contract, scenarios: dict[str, Scenario]
+) -> None:
+    data = contract.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    data["tools"]["shop.refund"]["args"]["memo"] = {"type": "string", "optional": True}
+    law = Contract.model_validate(data)
+
+    def without(order_no: str, amount: str) -> None: ...
+    def required(order_no: str, amount: str, memo: str) -> None: ...
+    def optional(order_no: str, amount: str, memo: str = "") -> None: ...
+
+    statuses = [
+        only(run_trials(law, "trialshop:mute", [scenarios["plain-refund"]], trials=1, world=_refunds(refund))).status
+        for refund in (without, required, optional)
+    ]
+    assert statuses == ["error", "error", "failed"]
 
 
 def test_a_user_without_an_answer_is_an_error(run: Callable[..., TestReport]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from roadworthy.core.clock import Clock
+from roadworthy.core.errors import HarnessError
 from roadworthy.gate.run import Run
 from roadworthy.trials.users import SimulatedUser
 from roadworthy.trials.world import Post, World
@@ -57,6 +58,21 @@ def _without_mail(db: sqlite3.Connection, clock: Clock, post: Post) -> Mapping[s
 
 
 world_without_mail = World("no-mail", SCHEMA, _without_mail, rows=BASE, seed=_seed, systems=("shop", "till"))
+
+
+def _without_till(db: sqlite3.Connection, clock: Clock, post: Post) -> Mapping[str, Callable[..., Any]]:
+    return {name: tool for name, tool in tools(db, clock, post).items() if name != "shop.refund"}
+
+
+def _broken_till(db: sqlite3.Connection, clock: Clock, post: Post) -> Mapping[str, Callable[..., Any]]:
+    def refund(order_no: str, amount: str) -> NoReturn:
+        raise HarnessError("the till was never built")
+
+    return {**tools(db, clock, post), "shop.refund": refund}
+
+
+world_without_till = World("no-till", SCHEMA, _without_till, rows=BASE, seed=_seed, systems=("shop", "till"))
+world_with_broken_till = World("bad-till", SCHEMA, _broken_till, rows=BASE, seed=_seed, systems=("shop", "till"))
 
 
 def good(run: Run, user: SimulatedUser) -> str:
@@ -159,6 +175,16 @@ def mailing(run: Run, user: SimulatedUser) -> str:
     except Exception:
         return "All is well."
     return "Sent."
+
+
+def careless(run: Run, user: SimulatedUser) -> str:
+    """Refunds, and swallows whatever happens then."""
+    user.opening()
+    try:
+        run.call("shop.refund", {"order_no": "4711", "amount": "60.00"})
+    except Exception:
+        return "All is well."
+    return "Done."
 
 
 def coin(run: Run, user: SimulatedUser) -> str:

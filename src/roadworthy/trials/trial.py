@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
@@ -104,14 +104,25 @@ class Notes:
 
 
 class _StandIns(dict[str, Callable[..., Any]]):
-    """The tools of a world. It remembers what was wanted and missing, should an agent swallow the gate's error."""
+    """The tools of a world. It remembers what was wanted and missing, or broke, should an agent swallow the error."""
 
     missing: str | None = None
+    broken: HarnessError | None = None
 
     def get(self, name: str, default: Any = None, /) -> Any:
         if name not in self:
             self.missing = name
-        return super().get(name, default)
+            return default
+        tool = self[name]
+
+        def call(**args: Any) -> Any:
+            try:
+                return tool(**args)
+            except HarnessError as e:
+                self.broken = e
+                raise
+
+        return call
 
 
 def seed_of(master: int, scenario: str, index: int) -> int:
@@ -148,6 +159,7 @@ class Bench:
         self._principals: dict[str, str | None] = {}
         self._loop: asyncio.Runner | None = None
         self.keeper = Keeper()
+        self._misfits: dict[int, str | None] = {}
         self._clock = _Watchdog(self.limits.wall_s)
 
     def close(self) -> None:
@@ -201,10 +213,23 @@ class Bench:
             return self.broken(scenario, index, e), datetime.now(UTC)
         try:
             with ground:
+                self._check(ground)
                 trial = _Trial(self, scenario, index, seed, ground, Notes(batch, self.limits.entries))
                 return trial.run(started), ground.clock.now()
         except Exception as e:  # a scorer, a fault, a clock, a tool that ended the transaction: the harness itself
             return self.broken(scenario, index, e), ground.clock.now()
+
+    def _check(self, ground: Ground) -> None:
+        """Raises HarnessError where a stand-in cannot be called as the contract says. A world is looked at once.
+
+        Unchecked, every call of it would fail as a call of a broken service does, and nobody would see why.
+        """
+        key = id(ground.world)
+        if key not in self._misfits:
+            self._misfits[key] = next(_misfits(ground, self.contract), None)
+        text = self._misfits[key]
+        if text is not None:
+            raise HarnessError(text)
 
     def broken(self, scenario: Scenario, index: int, e: Exception) -> TrialResult:
         """The result of a trial that the harness could not run or grade."""
@@ -230,6 +255,36 @@ class Bench:
             if self._loop is None:
                 self._loop = asyncio.Runner()
             return self._loop.run(_within(came_back, self.limits.wall_s))
+
+
+def _misfits(ground: Ground, contract: Contract) -> Iterator[str]:
+    for name, tool in ground.tools.items():
+        shapes = contract.shapes.args.get(name)
+        if shapes is None:
+            continue  # no agent can call what the contract does not know
+        try:
+            signature = inspect.signature(tool)
+        except (TypeError, ValueError):  # some built-ins do not tell
+            continue
+        always = [arg for arg, shape in shapes.items() if not shape.optional or shape.default is not None]
+        for args in dict.fromkeys((tuple(always), tuple(shapes))):
+            try:
+                signature.bind(**dict.fromkeys(args))
+            except TypeError as e:
+                called = f"{name}({', '.join(args)})"
+                yield (
+                    f"world {ground.world.name!r}: its stand-in for {name} cannot be called as {called}, as the "
+                    f"contract says ({e}); let it be `def {_identifier(name)}{_wanted(shapes, always)}:`, or mend the "
+                    "contract's args"
+                )
+
+
+def _identifier(tool: str) -> str:
+    return tool.rpartition(".")[2].replace("-", "_")
+
+
+def _wanted(args: Iterable[str], always: Sequence[str]) -> str:
+    return f"({', '.join(arg if arg in always else f'{arg}=None' for arg in args)})"
 
 
 async def _within(work: Any, seconds: float) -> Any:
@@ -305,6 +360,8 @@ class _Trial:
         self.tools = _StandIns(self.poisoned.tools)
         self.user = SimulatedUser(self.scenario.user, seed)
         self.crash: str | None = None
+        self.broken: HarnessError | None = None
+        """What the approver could not do, should an agent swallow it."""
 
     def run(self, started: float) -> TrialResult:
         bench, scenario = self.bench, self.scenario
@@ -334,6 +391,9 @@ class _Trial:
             self.user.connect(None)  # the two hold each other, and should not wait for the garbage collector
         if error is None and self.user.broken is not None:
             error = self.user.broken.text
+        broken = self.broken or self.tools.broken
+        if error is None and broken is not None:
+            error = broken.text
         if error is None and self.tools.missing is not None and self.level != "shadow":
             known = ", ".join(sorted(self.tools))
             error = f"the world has no stand-in for {self.tools.missing}; it has {known}"
@@ -362,6 +422,15 @@ class _Trial:
             return None
         if self.scenario.approver == "rubber_stamp":
             return True
+        try:
+            return self._tried(action)
+        except Exception as e:
+            text = f"the approver could not try {action.tool}: {type(e).__name__}: {e}"
+            self.broken = e if isinstance(e, HarnessError) else HarnessError(text)
+            raise self.broken from e
+
+    def _tried(self, action: Action) -> bool:
+        """Whether an action, tried on a copy of the world, does nothing that the scenario forbids."""
         tool = self.ground.tools.get(action.tool)
         if tool is None:
             raise HarnessError(f"the world has no stand-in for {action.tool}, so nobody can try it")

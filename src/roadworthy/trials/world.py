@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from functools import cached_property
+from functools import cached_property, update_wrapper
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
@@ -394,7 +394,7 @@ def _in_transaction(tool: Callable[..., Any], state: _State) -> Callable[..., An
             books.execute("RELEASE rw_call")
             return value
 
-    return call
+    return update_wrapper(call, tool, assigned=(), updated=())  # so that `inspect.signature` shows the tool's own
 
 
 @dataclass(frozen=True, eq=False)
