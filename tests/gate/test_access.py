@@ -122,3 +122,35 @@ def test_levels_and_approvers_are_for_test_worlds(contract: Contract, ledger: Le
         Gate(contract, ledger, level="autonomous")
     with pytest.raises(UsageError, match="test worlds"):
         Gate(contract, ledger, approver=always(True))
+
+
+ROWS = """
+roadworthy: 1
+agent: rows
+version: "1"
+goal: g
+owner: {team: t, accountable: x}
+subject: {entity: Cust, established_by: [find]}
+entities: {Cust: {key: id}, Acc: {key: nr}}
+types:
+  Who: {type: integer, entity: Cust}
+  Accounts: {type: array, items: {nr: Acc}}
+tools:
+  find: {effect: read, args: {}, returns: {id: Who}}
+  accounts: {effect: read, args: {id: {type: Who, optional: true}}, returns: Accounts}
+  many: {effect: read, args: {ids: {type: array, items: Who}}, returns: Accounts}
+  pay: {effect: write, args: {nr: Acc}, returns: string}
+capabilities: {c: {means: m, tools: [find, accounts, many, pay], autonomy: {start: autonomous, approver: x}}}
+"""
+
+
+@pytest.mark.parametrize(("tool", "args", "own"), [
+    ("accounts", {}, False), ("many", {"ids": []}, False), ("accounts", {"id": 5}, True), ("many", {"ids": [5]}, True),
+])  # fmt: skip
+def test_a_look_up_about_nobody_makes_nothing_the_subjects(
+    ledger: Ledger, tool: str, args: dict[str, object], own: bool
+) -> None:
+    run = Gate(Contract.loads(ROWS), ledger).run(capability="c")
+    assert run.call("find", {}, lambda: {"id": 5}).ok
+    assert run.call(tool, args, lambda **_: [{"nr": "1"}, {"nr": "2"}]).ok  # pyright: ignore[reportUnknownLambdaType]
+    assert run.call("pay", {"nr": "2"}, lambda nr: "paid").ok is own  # pyright: ignore[reportUnknownLambdaType]

@@ -13,6 +13,7 @@ from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import VirtualClock
 from roadworthy.core.errors import HarnessError, LedgerError, UsageError
 from roadworthy.core.types import Draft
+from roadworthy.gate.carry import NotDone
 
 from .conftest import Calls, Desk
 
@@ -63,6 +64,12 @@ def test_a_late_answer_on_a_virtual_clock_is_a_timeout(tested: Open, desk: Desk,
     assert calls.refund().status == "in_doubt"
 
 
+class Refused(Exception):
+    """As HTTP clients have it: the service turned the call down."""
+
+    status_code = 422
+
+
 class ReadTimeout(Exception):
     """As HTTP clients have it: no TimeoutError by inheritance."""
 
@@ -70,7 +77,10 @@ class ReadTimeout(Exception):
 @pytest.mark.parametrize(
     ("error", "read", "write"),
     [
-        (ValueError("no such thing"), "failed", "failed"),
+        (NotDone("no such thing"), "failed", "failed"),
+        (ConnectionRefusedError("nobody there"), "failed", "failed"),
+        (Refused(), "failed", "failed"),
+        (ValueError("could be anything"), "failed", "in_doubt"),
         (ConnectionResetError("gone"), "failed", "in_doubt"),
         (ReadTimeout("slow"), "failed", "in_doubt"),
         (TimeoutError(), "failed", "in_doubt"),
@@ -103,11 +113,43 @@ def test_a_read_that_is_not_what_was_promised_fails_and_a_write_is_in_doubt(test
 
 
 def test_below_autonomous_an_incomplete_read_is_marked(tested: Open, desk: Desk) -> None:
-    calls = tested(level="approval")
-    desk.answers["find_customer"] = {"contact_id": "C-001"}
-    outcome = calls("find_customer", email="ada@example.com")
+    calls = tested(level="approval").ready()
+    desk.answers["get_invoice"] = {"invoice_no": "7", "status": "paid"}
+    outcome = calls("get_invoice", account_no="1234", invoice_no="7")
     assert outcome.ok
-    assert "(Incomplete: result.email is missing.)" in outcome.text
+    assert "(Incomplete: result.total is missing.)" in outcome.text
+
+
+@pytest.mark.parametrize("level", ["shadow", "approval", "autonomous"])
+def test_a_look_up_that_cannot_be_read_is_never_shown(tested: Open, desk: Desk, level: str) -> None:
+    calls = tested(level=level)
+    desk.answers["find_customer"] = {"contact_id": "C-002", "iban": "DE99"}
+    outcome = calls("find_customer", email="bob@example.com")
+    assert (outcome.status, outcome.value) == ("failed", None)
+    assert "DE99" not in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"), [({"n": 2**70}, str(2**70)), ({"t": "\ud800"}, "ud800"), ({"t": {1: {2, 3}}}, "[2,3]")]
+)
+def test_odd_results_are_told_and_recorded(real: Open, desk: Desk, ledger: Ledger, answer: object, text: str) -> None:
+    desk.answers["status_page"] = answer
+    contract = Contract.loads(SLOW.replace("returns: string", "returns: {type: any}"))
+    run = Gate(contract, ledger).run(id="odd", capability="c")
+    outcome = run.call("look", {}, desk["status_page"])
+    assert outcome.ok
+    assert text in outcome.text
+    assert [e.kind for e in ledger.entries(run="odd")][-1] == "outcome"
+
+
+def test_what_cannot_even_be_read_ends_the_call(ledger: Ledger) -> None:
+    nest: list[object] = []
+    for _ in range(5000):
+        nest = [nest]
+    for tool, status in (("look", "failed"), ("push", "in_doubt")):
+        run = Gate(Contract.loads(SLOW), ledger).run(id=tool, capability="c")
+        assert run.call(tool, {}, lambda: nest).status == status
+        assert [e.kind for e in ledger.entries(run=tool)][-1] == "outcome"
 
 
 def test_blocking_and_async_drivers_give_the_same(

@@ -8,6 +8,7 @@ import pytest
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import VirtualClock
+from roadworthy.gate.carry import NotDone
 
 from .conftest import Calls, Desk, always
 
@@ -66,7 +67,7 @@ def test_a_second_refund_is_denied_and_the_third_try_goes_to_a_person(tested: Op
 
 def test_a_failed_refund_does_not_count_and_one_in_doubt_does(tested: Open, desk: Desk) -> None:
     calls = tested().ready()
-    desk.answers["refund"] = ValueError("no such account")
+    desk.answers["refund"] = NotDone("no such account")
     assert calls.refund().status == "failed"
     desk.answers["refund"] = TimeoutError()
     outcome = calls.refund()

@@ -33,7 +33,16 @@ def _hidden(text: str, at: int) -> bool:
         return not (before and after and _pictorial(before) and _pictorial(after))
     if character == _EMOJI_STYLE:
         return not (before and unicodedata.category(before) in {"So", "Sm", "Po", "Nd"})
-    return unicodedata.category(character) in _HIDDEN_CATEGORIES or _INVISIBLE.match(character) is not None
+    return (
+        unicodedata.category(character) in _HIDDEN_CATEGORIES
+        or _INVISIBLE.match(character) is not None
+        or _is_no_character(ord(character))
+    )
+
+
+def _is_no_character(code: int) -> bool:
+    """Code points that Unicode never gives to a character (section 23.7); XML refuses some of them."""
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
 
 
 def pieces(text: str) -> list[tuple[str, bool]]:

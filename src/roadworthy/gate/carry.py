@@ -17,7 +17,7 @@ from roadworthy.core.errors import HarnessError, UsageError
 ToolFunction = Callable[..., Any]
 
 Ending = Literal["returned", "timed_out", "lost", "raised"]
-"""`lost`: the connection broke, so nobody knows whether the tool did its work."""
+"""`raised`: it failed and did nothing. `lost`: it failed, and nobody knows whether it did its work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,10 @@ class Carried:
     """What the tool's error said, for the model and the ledger."""
 
 
-_LOST = ("ConnectionError", "RemoteProtocolError", "ReadError", "WriteError", "IncompleteRead", "ConnectionClosed")
+class NotDone(Exception):
+    """For tools to raise when they know that nothing was done: only then may a failed write be tried again."""
+
+
 _TIMEOUT = ("Timeout", "TimeoutError", "TimeoutException", "DeadlineExceeded")
 
 
@@ -40,9 +43,20 @@ def _ended(error: Exception) -> Carried:
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if any(name.endswith(_TIMEOUT) for name in names):
         return Carried(ending="timed_out", error=text)
-    if any(name in _LOST for name in names):
-        return Carried(ending="lost", error=text)
-    return Carried(ending="raised", error=text)
+    return Carried(ending="raised" if _nothing_done(error) else "lost", error=text)
+
+
+def _nothing_done(error: Exception) -> bool:
+    """Whether an error proves that the tool did nothing: it says so, nobody answered, or the service turned it down."""
+    if isinstance(error, NotDone | ConnectionRefusedError):
+        return True
+    answer = getattr(error, "response", None)
+    for holder in (answer, error):
+        for name in ("status_code", "status"):
+            code = getattr(holder, name, None)
+            if isinstance(code, int) and not isinstance(code, bool):
+                return 400 <= code < 500 and code not in (408, 409, 425)
+    return False
 
 
 def is_async(fn: ToolFunction) -> bool:

@@ -137,7 +137,7 @@ def _budgets(policy: Policy, state: RunState, tool: ToolPolicy, now: datetime, r
         reasons.append(_budget(f"All {budget.tool_calls} tool calls of this run are used."))
     if budget.writes is not None and tool.acts and state.writes >= budget.writes:
         reasons.append(_budget(f"All {budget.writes} changes of this run are used."))
-    if budget.wall is not None and (now - state.started).total_seconds() > budget.wall:
+    if budget.wall is not None and (now - state.started).total_seconds() - state.waited_s > budget.wall:
         reasons.append(_budget(f"This run has lasted longer than its {budget.wall:g} s."))
 
 

@@ -71,8 +71,8 @@ class EntityArg:
         """The keys that typed arguments hold there."""
         if len(self.path) == 1:
             key = args.get(self.path[0])
-            return () if key is None else (key,)
-        return _at(args, self.path)
+            return () if key is None else (str(key),)
+        return map(str, _at(args, self.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -352,6 +352,9 @@ class Run:
     def _denied(self, step: _Step) -> _Step:
         text = step.verdict.text
         action = step.action
+        if not self.gate.enforce:
+            step.outcome = Outcome(status="denied", done="blocked", text=text)
+            return step
         denied = self._state.deny(action.tool, action.args, step.verdict.rule)
         if denied >= REPEATS and self._state.status == "open":
             text += " The same call was denied again and again, so a person takes over: tell the user so."
@@ -409,8 +412,9 @@ class Run:
         done: Done = "simulated" if step.simulate else "executed"
         if carried.ending != "returned":
             if tool.acts and carried.ending in ("timed_out", "lost"):
+                what = "gave no answer" if carried.ending == "timed_out" else "broke off"
                 text = (
-                    f"{tool.name} gave no answer ({carried.error}). It may or may not have been done: "
+                    f"{tool.name} {what} ({carried.error}). It may or may not have been done: "
                     "do not call it again; escalate to a person."
                 )
                 return Outcome(status="in_doubt", done=done, text=text)
@@ -419,8 +423,13 @@ class Run:
         if step.simulate:
             text = f"{as_text(value)}\n(Simulated: nothing was changed.)"
             return Outcome(status="ok", done=done, value=value, text=text)
-        if tool.fails_when is not None and self._says_failed(tool, step.action, value):
-            return Outcome(status="failed", done=done, value=value, text=as_text(value))
+        if tool.fails_when is not None:
+            failed = self._says_failed(tool, step.action, value)
+            if failed is None and tool.acts:
+                text = f"{as_text(value)}\n(Nobody can tell whether {tool.name} was done: do not call it again.)"
+                return Outcome(status="in_doubt", done=done, value=value, text=text)
+            if failed is not False:
+                return Outcome(status="failed", done=done, value=value, text=as_text(value))
         try:
             step.typed = tool.result.read(value)
         except BadValue as bad:
@@ -430,17 +439,19 @@ class Run:
                     "Do not call it again.)"
                 )
                 return Outcome(status="in_doubt", done=done, value=value, text=text)
-            if step.verdict.level == "autonomous" and self.gate.enforce:
+            # A look-up that may have found somebody else is never shown unread.
+            if (step.verdict.level == "autonomous" or tool.establishes) and self.gate.enforce:
                 return Outcome(status="failed", done=done, text=f"{tool.name} answered something unusable: {bad}")
             return Outcome(status="ok", done=done, value=value, text=f"{as_text(value)}\n(Incomplete: {bad})")
         return Outcome(status="ok", done=done, value=value, text=as_text(value))
 
-    def _says_failed(self, tool: ToolPolicy, action: Action, value: Any) -> bool:
+    def _says_failed(self, tool: ToolPolicy, action: Action, value: Any) -> bool | None:
+        """Whether a result says that the tool failed; None where the condition cannot be asked about it."""
         conditions = self.gate.policy.conditions
         try:
             return cast("Any", tool.fails_when).holds(conditions.bind_result(tool.name, value, action.args))
         except ConditionError:
-            return False  # a result that the condition cannot be asked about is judged by its shape, below
+            return None
 
     def _learn(self, step: _Step, carried: Carried) -> tuple[Outcome, list[Draft]]:
         state, tool = self._state, cast("ToolPolicy", step.tool)
@@ -464,9 +475,22 @@ class Run:
             drafts.append(self._draft("handover", self._handover_body(reason), cause=step.action.id))
         return outcome, drafts
 
+    def _learnt(self, step: _Step, carried: Carried) -> tuple[Outcome, list[Draft]]:
+        """What a call came to, whatever it returned: a result that breaks our reading of it ends the call, too."""
+        try:
+            return self._learn(step, carried)
+        except Exception as error:  # results are foreign: deep, odd or broken beyond what was foreseen
+            tool = cast("ToolPolicy", step.tool)
+            text = f"{step.action.tool} answered something that cannot be read ({type(error).__name__}: {error})."
+            if tool.acts:
+                text += " It may have been done: do not call it again; escalate to a person."
+            outcome = Outcome(status="in_doubt" if tool.acts else "failed", done="executed", text=text)
+            body = {"status": outcome.status, "done": outcome.done, "text": text}
+            return outcome, [self._draft("outcome", body, cause=step.action.id, realm=step.realm)]
+
     def _finish(self, step: _Step, carried: Carried) -> Outcome:
         with self._lock:
-            outcome, drafts = self._learn(step, carried)
+            outcome, drafts = self._learnt(step, carried)
             try:
                 self._write(drafts)
             except LedgerError as error:
@@ -475,7 +499,7 @@ class Run:
 
     async def _afinish(self, step: _Step, carried: Carried) -> Outcome:
         with self._lock:
-            outcome, drafts = self._learn(step, carried)
+            outcome, drafts = self._learnt(step, carried)
         try:
             await self._awrite(drafts)
         except LedgerError as error:

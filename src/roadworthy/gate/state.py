@@ -55,6 +55,7 @@ class RunState:
         "denials",
         "facts",
         "kept",
+        "last_at",
         "levels",
         "own",
         "policy",
@@ -67,6 +68,7 @@ class RunState:
         "subject",
         "sums",
         "tool_calls",
+        "waited_s",
         "words",
         "writes",
     )
@@ -86,6 +88,10 @@ class RunState:
         self.subject = subject
         self.facts: Mapping[str, Any] = facts or {}
         self.started = started
+        self.last_at = started
+        """When the last entry of the run was made."""
+        self.waited_s = 0.0
+        """How long the run has waited for the user's words so far; that time is not the agent's."""
         self.levels = dict(levels)
         self.capabilities: list[str] = []
         self.words = ""
@@ -121,7 +127,11 @@ class RunState:
         """The open capabilities that list a tool, in the order in which they were opened."""
         return [name for name in self.capabilities if name in tool.capabilities]
 
-    def hear(self, text: str) -> None:
+    def hear(self, text: str, at: datetime | None = None) -> None:
+        """The user said something; what passed since the last entry was waiting for it."""
+        if at is not None:
+            self.waited_s += (at - self.last_at).total_seconds()
+            self.last_at = at
         self.words = f"{self.words}\n{text}" if self.words else text
 
     def open(self, capability: str) -> None:
@@ -189,9 +199,8 @@ class RunState:
             key = tuple(frozen(args.get(name)) for name in same)
             self.kept.setdefault((tool.name, same), {})[key] = typed
         if self.subject is not None and self.policy.subject_entity is not None and shape is not None:
-            about = bool(tool.entity_args) and all(
-                (spec.entity, key) in self.own for spec in tool.entity_args for key in spec.keys(args)
-            )
+            named = [(spec.entity, key) for spec in tool.entity_args for key in spec.keys(args)]
+            about = bool(named) and all(entity in self.own for entity in named)
             self._reach(typed, shape, about, tool)
         return None
 
@@ -214,7 +223,7 @@ class RunState:
             fields = cast("Mapping[str, Any]", value)
             for name, inner in shape.fields.items():
                 if inner.entity == self.policy.subject_entity and inner.trust != "untrusted" and name in fields:
-                    about = fields[name] == self.subject
+                    about = str(fields[name]) == self.subject
                     if not about:
                         return
             for name, inner in fields.items():

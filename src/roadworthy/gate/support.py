@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from roadworthy.contract.model import Contract, Tool
+from roadworthy.contract.model import Contract, Tool, TypeSpec
 from roadworthy.contract.resolve import shapes_of
 from roadworthy.core.errors import Finding
 
@@ -30,6 +30,28 @@ def _of_tool(name: str, tool: Tool) -> Iterator[Finding]:
             yield _finding(f"`{key}`", "tools", name, key)
 
 
+def _picked(spec: TypeSpec, path: tuple[str | int, ...]) -> Iterator[Finding]:
+    if spec.pick is not None:
+        yield _finding("`pick`", *path, "pick")
+    for name, inner in (spec.properties or {}).items():
+        yield from _picked(inner, (*path, "properties", name))
+    if spec.items is not None:
+        yield from _picked(spec.items, (*path, "items"))
+    if isinstance(spec.additional_properties, TypeSpec):
+        yield from _picked(spec.additional_properties, (*path, "additionalProperties"))
+
+
+def _specs(contract: Contract) -> Iterator[tuple[TypeSpec, tuple[str | int, ...]]]:
+    for where, specs in (("types", contract.types), ("facts", contract.facts)):
+        for name, spec in specs.items():
+            yield spec, (where, name)
+    for name, tool in contract.tools.items():
+        for arg, spec in tool.args.items():
+            yield spec, ("tools", name, "args", arg)
+        if tool.returns is not None:
+            yield tool.returns, ("tools", name, "returns")
+
+
 def without_effect(contract: Contract) -> Iterator[Finding]:
     """Every construct of a contract that the gate would have to ignore."""
     for key in ("people", "signatures", "labels", "directories", "flow", "claims"):
@@ -45,6 +67,8 @@ def without_effect(contract: Contract) -> Iterator[Finding]:
         yield _finding("`model_tokens`", "budgets", "run", "model_tokens")
     if contract.escalate is not None and contract.escalate.on:
         yield _finding("`escalate.on`", "escalate", "on")
+    for spec, path in _specs(contract):
+        yield from _picked(spec, path)
     shapes = shapes_of(contract)
     for name, tool in contract.tools.items():
         yield from _of_tool(name, tool)

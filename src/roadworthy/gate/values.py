@@ -7,6 +7,7 @@ that the model can act on.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from uuid import UUID
 import orjson
 
 from roadworthy.contract.shapes import Shape
+from roadworthy.core import canonical
 
 Coerce = Callable[[Any, str], Any]
 """(value, where) -> the typed value. Raises BadValue."""
@@ -269,17 +271,42 @@ def _compile_object(shape: Shape, *, strict: bool) -> Coerce:
     return coerce
 
 
+def _as_it_is(value: Any, where: str) -> Any:
+    return value
+
+
+def _one_of(shape: Shape, inner: Coerce) -> Coerce:
+    """Hold a value without a scalar type to its enum, compared as JSON: 1 is not true."""
+    if shape.enum is None:
+        return inner
+    members = frozenset(canonical.dumps(inner(member, "enum")) for member in shape.enum)
+    shown = ", ".join(as_text(member) for member in shape.enum)
+
+    def coerce(value: Any, where: str) -> Any:
+        typed = inner(value, where)
+        try:
+            known = canonical.dumps(plain(typed)) in members
+        except TypeError:
+            known = False
+        if not known:
+            raise BadValue(f"{where} must be one of {shown}, not {_shown(value)}.")
+        return typed
+
+    return coerce
+
+
 def compile_shape(shape: Shape, *, strict: bool = True) -> Coerce:
     """A function that brings a value into the shape, or says why it does not fit.
 
     `strict`: fields that the shape does not name are refused, as in arguments; else they are left out, as in results.
     """
+    inner: Coerce
     if shape.type == "any":
-        return lambda value, where: value
-    if shape.type == "array":
-        inner = _compile_array(shape, strict=strict)
+        inner = _one_of(shape, _as_it_is)
+    elif shape.type == "array":
+        inner = _one_of(shape, _compile_array(shape, strict=strict))
     elif shape.type == "object":
-        inner = _compile_object(shape, strict=strict)
+        inner = _one_of(shape, _compile_object(shape, strict=strict))
     else:
         inner = _compile_scalar(shape)
     if not shape.nullable:
@@ -376,7 +403,10 @@ def as_text(value: Any) -> str:
     """A result as the model reads it: text as it is, everything else as JSON."""
     if isinstance(value, str):
         return value
-    return orjson.dumps(value, default=_json_default, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(value, default=_json_default, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # integers beyond 64 bits, and text that is no UTF-8
+        return json.dumps(value, default=str)
 
 
 def _json_default(value: Any) -> Any:

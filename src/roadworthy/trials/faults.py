@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from roadworthy.contract.model import Part
 from roadworthy.core.clock import VirtualClock
 from roadworthy.core.errors import HarnessError
+from roadworthy.gate.carry import NotDone
 from roadworthy.trials.paths import changed
 
 FaultKind = Literal[
@@ -55,7 +56,7 @@ class Fault(Part):
         return self
 
 
-class ServiceError(Exception):
+class ServiceError(NotDone):
     """What a tool raises when the service behind it answers with an error; nothing was done."""
 
     def __init__(self, status: int, text: str) -> None:
