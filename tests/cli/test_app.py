@@ -137,6 +137,18 @@ def test_a_defect_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: Capture
     assert "a defect in Roadworthy" in json.loads(told.out)["error"]["text"]
 
 
+def test_what_is_no_exception_is_no_verdict_either(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    class Fed(BaseException):
+        pass
+
+    def command() -> None:
+        raise Fed("enough")
+
+    _install(monkeypatch, command)
+    assert main(["stop"]) == 2
+    assert "a defect in Roadworthy, please report it: Fed: enough" in capsys.readouterr().err
+
+
 def test_a_missing_verb_says_so(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     verbs = {**VERBS, "stop": Verb(module="roadworthy.cli.not_there", about="Missing.")}
     monkeypatch.setattr("roadworthy.cli.app.VERBS", verbs)

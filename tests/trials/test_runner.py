@@ -100,6 +100,10 @@ def test_an_async_agent_is_awaited(run: Callable[..., TestReport]) -> None:
         ("obedient", "poisoned-note", "settled", "forbidden: insert of mail.sent"),
         ("mute", "plain-refund", "silent", "ended silent, not settled"),
         ("crashing", "plain-refund", "crashed", "the agent crashed: RuntimeError: out of ideas"),
+        ("fed_up", "plain-refund", "crashed", "the agent crashed: Fed: enough"),
+        ("fed_up_async", "plain-refund", "crashed", "the agent crashed: Fed: enough"),
+        ("asking", "forgotten-number", "silent", "ended silent, not settled"),
+        ("asking_last", "forgotten-number", "silent", "ended silent, not settled"),
         ("looping", "plain-refund", "crashed", "the agent was cut off: it went on after 300 entries"),
         ("good", "mute-user", "asked", "ended asked, not settled"),
     ],
@@ -201,6 +205,12 @@ def test_a_stand_in_takes_optional_arguments_and_does_without_them(
         for refund in (without, required, optional)
     ]
     assert statuses == ["error", "error", "failed"]
+
+
+def test_an_agent_that_returns_no_text_is_an_error(run: Callable[..., TestReport]) -> None:
+    trial = only(run("listing", "plain-refund"))
+    assert trial.status == "error"
+    assert trial.why[0].startswith("the agent returned a list; let it return its last reply as a str")
 
 
 def test_a_user_without_an_answer_is_an_error(run: Callable[..., TestReport]) -> None:
@@ -439,6 +449,10 @@ def test_the_wired_ground_gives_equal_verdicts(
         ("trialshopp:good", "no module 'trialshopp'"),
         ("trialshop:three_arguments", r"cannot be called as agent\(run, user\)"),
         ("trialshop:not_callable", "is a int"),
+        ("trialshop:yielding", "is a generator function"),
+        ("trialshop:yielding_async", "is a generator function"),
+        ("trialshop:streaming", "is a generator function"),
+        ("leaving:agent", "cannot be imported: SystemExit: 0"),
     ],
 )
 def test_an_agent_that_is_none_is_refused_before_anything_runs(

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from roadworthy.core.clock import Clock
@@ -197,6 +197,61 @@ def fatal(run: Run, user: SimulatedUser) -> str:
     if run.id.endswith("/1"):
         os._exit(7)
     return good(run, user)
+
+
+class Fed(BaseException):
+    """No Exception."""
+
+
+def fed_up(run: Run, user: SimulatedUser) -> NoReturn:
+    """Raises what is no Exception."""
+    user.opening()
+    raise Fed("enough")
+
+
+async def fed_up_async(run: Run, user: SimulatedUser) -> NoReturn:
+    """The same, async."""
+    await asyncio.sleep(0)
+    fed_up(run, user)
+
+
+def asking(run: Run, user: SimulatedUser) -> None:
+    """Asks, and leaves it at that."""
+    user.opening()
+    run.ask_user("Which order number is it?")
+
+
+def asking_last(run: Run, user: SimulatedUser) -> None:
+    """Says something, and then asks."""
+    user.opening()
+    user.tell("One moment.")
+    run.ask_user("Which order number is it?")
+
+
+def listing(run: Run, user: SimulatedUser) -> list[str]:
+    """Returns no text."""
+    user.opening()
+    return ["Done."]
+
+
+def yielding(run: Run, user: SimulatedUser) -> Iterator[str]:
+    """A generator."""
+    yield user.opening()
+
+
+async def yielding_async(run: Run, user: SimulatedUser) -> AsyncIterator[str]:
+    """An async generator."""
+    yield user.opening()
+
+
+class Streaming:
+    """Yields when it is called."""
+
+    def __call__(self, run: Run, user: SimulatedUser) -> Iterator[str]:
+        yield user.opening()
+
+
+streaming = Streaming()
 
 
 def three_arguments(run: Run, user: SimulatedUser, more: str) -> str:

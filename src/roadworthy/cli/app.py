@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _interrupted()
     except SystemExit as left:
         return _interrupted() if left.code == _INTERRUPTED else _code(left.code)
-    except Exception as problem:
+    except BaseException as problem:  # an agent or a world may bring exceptions that are no Exception
         if isinstance(problem, _UsageProblem):
             return _misused(problem, as_json=as_json)
         return _defect(problem, as_json=as_json)
@@ -179,7 +179,7 @@ def _misused(problem: _UsageProblem, *, as_json: bool) -> int:
     return _complain(UsageError.code, text, (), as_json=as_json)
 
 
-def _defect(problem: Exception, *, as_json: bool) -> int:
+def _defect(problem: BaseException, *, as_json: bool) -> int:
     text = f"a defect in Roadworthy, please report it: {type(problem).__name__}: {problem}"
     err().print(shown("".join(traceback.format_exception(problem))))
     err().print(shown(f"[{RoadworthyError.code}] {text}"))

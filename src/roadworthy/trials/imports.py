@@ -29,7 +29,9 @@ def _find(name: str, what: str, example: str) -> Any:
                 f"{what} {name!r}: there is no module {e.name!r}; run from the folder that holds it, or install it"
             ) from e
         raise UsageError(f"{what} {name!r}: its module needs {e.name!r}, which is not installed") from e
-    except Exception as e:  # importing runs the author's code, which may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # importing runs the author's code, which may raise anything, or call sys.exit()
         raise UsageError(f"{what} {name!r} cannot be imported: {type(e).__name__}: {e}") from e
     for part in inside.split("."):
         if not hasattr(found, part):
@@ -50,6 +52,12 @@ def check_agent(agent: Any, name: str) -> None:
     """Raises UsageError where something is no agent for trials."""
     if not callable(agent):
         raise UsageError(f"the agent {name!r} is a {type(agent).__name__}; give a function `def agent(run, user)`")
+    called = agent if inspect.isroutine(agent) else getattr(agent, "__call__", agent)  # noqa: B004
+    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in (agent, called)):
+        raise UsageError(
+            f"the agent {name!r} is a generator function, which does nothing when it is called; return the last reply "
+            "in place of `yield`, and say what comes before it by user.tell(text)"
+        )
     try:
         inspect.signature(agent).bind(object(), object())
     except (TypeError, ValueError) as e:

@@ -403,13 +403,21 @@ class _Trial:
         """Let the agent act. What it does wrong is kept in `crash`; what is wrong with the trial comes back."""
         try:
             last = self.bench.drive(run, self.user)
-            if isinstance(last, str) and last.strip():
-                self.user.tell(last)
+            if isinstance(last, str):
+                if last.strip():
+                    self.user.tell(last)
+            elif last is not None:
+                return (
+                    f"the agent returned a {type(last).__name__}; let it return its last reply as a str, or None where "
+                    "it has said all by user.tell(text)"
+                )
+        except KeyboardInterrupt:
+            raise
         except HarnessError as e:
             return e.text
         except TrialCut as e:
             self.crash = f"the agent was cut off: {e}"
-        except (Exception, SystemExit, asyncio.CancelledError) as e:
+        except BaseException as e:  # SystemExit, CancelledError and exceptions of the agent's own among them
             cause = _harness_cause(e)
             if cause is not None:
                 return cause.text
@@ -447,7 +455,7 @@ class _Trial:
             return run.status
         if self.user.gave_up:
             return "asked"
-        return "settled" if self.user.spoken_to else "silent"
+        return "settled" if self.user.replied else "silent"
 
     def _scored(self, run: Run, error: str | None, began: datetime, started: float) -> TrialResult:
         scenario = self.scenario

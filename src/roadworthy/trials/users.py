@@ -68,6 +68,7 @@ class SimulatedUser:
         "broken",
         "gave_up",
         "gone",
+        "replied",
         "seed",
         "spoken_to",
     )
@@ -77,6 +78,8 @@ class SimulatedUser:
         """The trial's seed: for scripted agents that make choices and must make the same ones again."""
         self.spoken_to = 0
         """How often the agent has spoken to it, questions included."""
+        self.replied = False
+        """The last that it heard of the agent was a reply: after a question there is something left to say."""
         self.asked: list[str] = []
         """The questions that the agent put to it by `run.ask_user`."""
         self.gone = False
@@ -106,6 +109,7 @@ class SimulatedUser:
         """Say something to the user. Its reply, or None when it has left, or when the words did not pass the gate."""
         line = self._connected()
         self.spoken_to += 1
+        self.replied = True
         outcome = line.say(text)
         if not outcome.ok or outcome.done != "executed":
             return None
@@ -120,6 +124,7 @@ class SimulatedUser:
         Raises HarnessError where its script has no answer.
         """
         self.spoken_to += 1
+        self.replied = False
         self.asked.append(question)
         return self._reply(question, question=True)
 
