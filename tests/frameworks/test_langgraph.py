@@ -18,7 +18,7 @@ from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolCall, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableBranch, RunnableLambda, RunnableParallel
-from langchain_core.tools import StructuredTool, tool
+from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException, tool
 from langgraph import prebuilt
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked as such
@@ -463,6 +463,57 @@ class TestResults:
         with gate.run() as run, run.bind():
             assert "noted" not in agent.invoke(ask("hello"))
         assert len(shop.did) == 1
+
+    @pytest.mark.parametrize("use_async", [False, True])
+    @pytest.mark.parametrize("kind", [StructuredTool, Tool, "own"])
+    @pytest.mark.parametrize("handle", [True, "Something went wrong, try again.", TimeoutError])
+    def test_a_write_that_timed_out_is_in_doubt_though_the_node_handles_errors(
+        self, gate: Gate, ledger: Ledger, handle: Any, kind: Any, use_async: bool
+    ) -> None:
+        sent: list[str] = []
+
+        def send_note(text: str) -> str:
+            """Send the customer a note."""
+            sent.append(text)
+            raise TimeoutError("no answer from the mail server")
+
+        async def asend_note(text: str) -> str:
+            return send_note(text)
+
+        class Own(BaseTool):
+            name: str = "send_note"
+            description: str = "Send the customer a note."
+
+            def _run(self, text: str) -> str:
+                return send_note(text)
+
+        if kind is StructuredTool:
+            own: Any = StructuredTool.from_function(send_note, asend_note)
+        elif kind is Tool:
+            own = cast("Any", Tool)("send_note", send_note, "Send the customer a note.", coroutine=asend_note)
+        else:
+            own = Own()
+        script = Script([("send_note", {"text": "hello"})], "Sorry.")
+        agent = guard(by_hand(gate, Shop(), script, node=ToolNode([own], handle_tool_errors=handle)), gate)
+        if use_async:
+            within(20, as_text(agent.ainvoke(ask("hello"), thread())))
+        else:
+            agent.invoke(ask("hello"), thread())
+        assert sent == ["hello"]
+        assert [e.body["status"] for e in ledger.entries(run="t1", kind="outcome")] == ["in_doubt"]
+        assert "no answer from the mail server" in script.results[0]
+        assert "do not call it again" in script.results[0]
+
+    def test_what_a_tool_makes_of_its_own_exceptions_reaches_the_model(self, gate: Gate, ledger: Ledger) -> None:
+        def shop_fail() -> str:
+            """Do something that breaks."""
+            raise ToolException("no such customer")
+
+        own = StructuredTool.from_function(shop_fail, handle_tool_error="Ask for the number again.")
+        script = Script([("shop_fail", {})], "Sorry.")
+        guard(create(model(script), [own]), gate).invoke(ask("hello"), thread())
+        assert [e.body["status"] for e in ledger.entries(run="t1", kind="outcome")] == ["failed"]
+        assert "Ask for the number again." in script.results[0]
 
     def test_an_artifact_stays_with_its_message(self, gate: Gate) -> None:
         @tool(response_format="content_and_artifact")

@@ -8,9 +8,9 @@
 
 Whose run a call belongs to: the run that is bound (`with run.bind():`), and then the application hears and says for
 itself; else the run whose id is the `thread_id`, and then the new user messages of the input are heard and the final
-reply is said; not so in a graph that a tool runs, whose messages a model wrote. `principal`, `subject`, `facts` and `capability` are read from the config's `configurable` beside the
-`thread_id`; a server that lets its clients write `configurable` must bind the run instead. Where no capability is
-named, all that the principal may use are open.
+reply is said; but not in a graph that a tool runs, whose messages a model wrote. `principal`, `subject`, `facts` and
+`capability` are read from the config's `configurable` beside the `thread_id`; a server that lets its clients write
+`configurable` must bind the run instead. Where no capability is named, all that the principal may use are open.
 
 A reply that is streamed token by token is on the screen before it is whole; `stream` holds back its last chunk only.
 """
@@ -32,7 +32,7 @@ from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt import ToolNode
@@ -130,6 +130,8 @@ class _Call:
         self.request = request
         self.result: Any = None
         self.raw: list[Any] = []
+        self.error: Exception | None = None
+        """What the tool itself raised, though the framework may have made a message of it."""
         self.bubbled: GraphBubbleUp | None = None
 
     @property
@@ -147,15 +149,23 @@ class _Call:
             # The framework turns results into text, some of it no JSON; the gate wants the value itself.
             copy = tool.model_copy(update={"func": self._noting(tool.func), "coroutine": self._anoting(tool.coroutine)})
             return self.request.override(tool_call=cast("Any", call), tool=copy)
+        if tool is not None:
+            copy = tool.model_copy()
+            for method, noted in (("_run", self._noting_errors), ("_arun", self._anoting_errors)):
+                if getattr(type(tool), method) is not getattr(BaseTool, method):
+                    object.__setattr__(copy, method, noted(getattr(copy, method)))
+            return self.request.override(tool_call=cast("Any", call), tool=copy)
         return self.request.override(tool_call=cast("Any", call))
 
     def _noting(self, fn: Callable[..., Any] | None) -> Callable[..., Any] | None:
         if fn is None:
             return None
 
+        note = self._noting_errors(fn)
+
         @functools.wraps(fn)
         def noting(*args: Any, **kwargs: Any) -> Any:
-            self.raw.append(fn(*args, **kwargs))
+            self.raw.append(note(*args, **kwargs))
             return self.raw[-1]
 
         return noting
@@ -164,10 +174,34 @@ class _Call:
         if fn is None:
             return None
 
+        note = self._anoting_errors(fn)
+
         @functools.wraps(fn)
         async def anoting(*args: Any, **kwargs: Any) -> Any:
-            self.raw.append(await fn(*args, **kwargs))
+            self.raw.append(await note(*args, **kwargs))
             return self.raw[-1]
+
+        return anoting
+
+    def _noting_errors(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(fn)
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return fn(*args, **kwargs)
+            except Exception as error:
+                self.error = error
+                raise
+
+        return noting
+
+    def _anoting_errors(self, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        @functools.wraps(fn)
+        async def anoting(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await fn(*args, **kwargs)
+            except Exception as error:
+                self.error = error
+                raise
 
         return anoting
 
@@ -176,6 +210,8 @@ class _Call:
         self.result = result
         if not isinstance(result, ToolMessage):
             return _told(result)
+        if self.error is not None and not isinstance(self.error, ToolException):
+            raise self.error  # for the gate to judge: after a timeout, say, nobody knows what was done
         if result.status == "error":
             raise _ToolFailed(str(result.text))
         if not self.raw or isinstance(self.raw[-1], BaseMessage):
