@@ -117,3 +117,21 @@ def test_a_stop_needs_a_ledger_a_name_and_a_reason(path: str, tmp_path: Path, ca
     assert not (tmp_path / "other.db").exists()
     assert main(["stop", path, "--by", " ", "--because", "x"]) == 2
     assert "--by and --because must not be empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"notes to self, and no database at all"])
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path, capsys: Capture, content: bytes) -> None:
+    path = tmp_path / "z.db"
+    path.write_bytes(content)
+    assert _stop(str(path)) == 2
+    told = capsys.readouterr()
+    assert "Stopped" not in told.out
+    assert str(path) in told.err
+    assert path.read_bytes() == content
+    assert [p.name for p in tmp_path.iterdir()] == ["z.db"]
+
+
+def test_a_ledger_that_nothing_was_written_to_can_be_stopped(tmp_path: Path, capsys: Capture) -> None:
+    with Ledger.open(tmp_path / "new.db"):
+        pass
+    assert _stop(str(tmp_path / "new.db")) == 0

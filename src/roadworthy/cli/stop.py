@@ -36,6 +36,8 @@ def command(
         raise UsageError("a stop names who and why: --by and --because must not be empty")
     if not ledger.exists():
         raise UsageError(f"there is no ledger at {ledger}: give the one that the agent's gates write to")
+    with Ledger.open(ledger, read_only=True):
+        pass  # refuses what is no ledger yet: opened to write, an empty file would become one that no gate reads
     with Ledger.open(ledger) as opened:
         if capability is not None:
             _check(capability, opened, contract, ledger)
