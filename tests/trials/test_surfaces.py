@@ -104,3 +104,22 @@ def test_workers_and_levels_on_the_command_line(capsys: pytest.CaptureFixture[st
 def test_reporting_only_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     verb("trialshop:good", "--trials", "1", "--no-enforce")
     assert "NOT ENFORCED" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("option", ["--junit", "--html", "--summary"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_full_disk_does_not_take_the_verdict(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str, as_json: bool
+) -> None:
+    files = {name: str(tmp_path / name.strip("-")) for name in ("--junit", "--html", "--summary")}
+    files[option] = "/dev/full"
+    words = [word for pair in files.items() for word in pair]
+    code = verb("trialshop:good", "--only", "plain-refund", "--trials", "20", *words, *(["--json"] * as_json))
+    assert code == 2
+    told = capsys.readouterr()
+    assert ('"verdict":"PASS"' if as_json else "Release verdict: PASS") in told.out
+    assert "/dev/full was not written" in told.err
+    assert f"give {option} another path" in told.err
+    assert [name for name, file in files.items() if name != option and not Path(file).read_text("utf-8")] == []
+    assert "Report: /dev/full" not in told.out

@@ -19,7 +19,7 @@ from roadworthy.trials.junit import write_junit
 from roadworthy.trials.load import load_scenarios
 from roadworthy.trials.report.html import prepare, write_html
 from roadworthy.trials.report.markdown import write_markdown
-from roadworthy.trials.results import TrialResult
+from roadworthy.trials.results import TestReport, TrialResult
 from roadworthy.trials.runner import OnTrial, run_trials
 from roadworthy.trials.scenario import Scenario
 from roadworthy.trials.textreport import render_text
@@ -80,19 +80,45 @@ def command(
             on_trial=_watcher(stack, count, as_json=json),
             reproduce=shlex.join(words),
         )
-    if junit is not None:
-        with junit.open("w", encoding="utf-8") as file:
-            write_junit(report, file)
-    if html is not None:
-        write_html(report, html)
-    if summary is not None:
-        write_markdown(report, summary, append=True)
+    # The verdict first: what became of hours of trials must not hang on a full disk.
     if json:
         json_line({"summary": report.summary()})
     else:
         out().print(shown(render_text(report)))
-        _say_where(junit, html)
+    broken = _write(report, junit=junit, html=html, summary=summary)
+    if not json:
+        _say_where(*(file for file in (junit, html) if file not in broken))
+    if broken:
+        raise UsageError("; ".join(broken.values()))
     return _INTERRUPTED if report.interrupted else report.release.exit_code
+
+
+def _write(
+    report: TestReport, *, junit: Path | None, html: Path | None, summary: Path | None
+) -> dict[Path | None, str]:
+    """Write the files that were asked for, each whatever becomes of the others; what is wrong with the failed ones."""
+
+    def to_junit(path: Path) -> None:
+        with path.open("w", encoding="utf-8") as file:
+            write_junit(report, file)
+
+    def to_html(path: Path) -> None:
+        write_html(report, path)
+
+    def to_summary(path: Path) -> None:
+        write_markdown(report, path, append=True)
+
+    wanted = (("--junit", junit, to_junit), ("--html", html, to_html), ("--summary", summary, to_summary))
+    broken: dict[Path | None, str] = {}
+    for option, file, write in wanted:
+        if file is None:
+            continue
+        try:
+            write(file)
+        except (OSError, UsageError) as e:
+            cause = e.text if isinstance(e, UsageError) else e.strerror or e
+            broken[file] = f"{file} was not written ({cause}): make room there, or give {option} another path"
+    return broken
 
 
 def _say_where(*files: Path | None) -> None:
