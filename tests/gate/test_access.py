@@ -150,7 +150,13 @@ capabilities: {c: {means: m, tools: [find, accounts, many, pay], autonomy: {star
 def test_a_look_up_about_nobody_makes_nothing_the_subjects(
     ledger: Ledger, tool: str, args: dict[str, object], own: bool
 ) -> None:
+    def rows(**_: object) -> list[dict[str, str]]:
+        return [{"nr": "1"}, {"nr": "2"}]
+
+    def pay(nr: str) -> str:
+        return f"paid {nr}"
+
     run = Gate(Contract.loads(ROWS), ledger).run(capability="c")
     assert run.call("find", {}, lambda: {"id": 5}).ok
-    assert run.call(tool, args, lambda **_: [{"nr": "1"}, {"nr": "2"}]).ok  # pyright: ignore[reportUnknownLambdaType]
-    assert run.call("pay", {"nr": "2"}, lambda nr: "paid").ok is own  # pyright: ignore[reportUnknownLambdaType]
+    assert run.call(tool, args, rows).ok
+    assert run.call("pay", {"nr": "2"}, pay).ok is own

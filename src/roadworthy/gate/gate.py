@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Never
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from roadworthy.contract.load import assure
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock, SystemClock
 from roadworthy.core.errors import ContractError, HarnessError, UsageError
-from roadworthy.core.types import Action, Draft, Entry, Level, Realm, Verdict
+from roadworthy.core.types import Action, Draft, Level, Realm, Verdict
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.policy import Policy, policy_of
-from roadworthy.gate.run import AskUser, Run, new_session
+from roadworthy.gate.run import AskUser, Core, Run, new_session
 from roadworthy.gate.state import RunState
 from roadworthy.gate.support import without_effect
 from roadworthy.gate.values import BadValue
@@ -26,6 +28,9 @@ Approver = Callable[[Action, Verdict], bool | None]
 """Answers a held action at once, in a trial: True carries it, False denies it, None leaves it held."""
 
 _CHECKED: set[str] = set()
+_OPENING = Lock()
+_LIVE: WeakKeyDictionary[Appender, WeakValueDictionary[tuple[str, str], Core]] = WeakKeyDictionary()
+"""The runs that are open in this process, by ledger, then by id and contract."""
 
 
 class Gate:
@@ -98,32 +103,22 @@ class Gate:
         wanted = [capability] if isinstance(capability, str) else list(capability or ())
         for name in wanted:
             self.check_capability(name, who)
-        if id is not None:
-            entries = list(self.ledger.entries(run=id))
-            if entries:
-                return self._reopen(id, entries, who if principal is not None else None, subject, wanted, ask_user)
-        run_id = id or uuid.uuid4().hex
-        typed = self._facts(facts)
-        now = self.clock.now()
-        state = RunState(
-            self.policy, principal=who, started=now, levels=self._levels, subject=self._subject(subject), facts=typed
-        )
-        body: dict[str, Any] = {
-            "agent": self.contract.agent,
-            "version": self.contract.version,
-            "contract": self.contract.digest,
-            "principal": who,
-            "subject": subject,
-            "facts": typed,
-            "capabilities": wanted,
-            "levels": dict(self._levels),
-            "enforce": self.enforce,
-        }
-        drafts = [Draft(kind="run", world=self.world, run=run_id, body=body, at=now)]
-        self.ledger.append([*self._contract_drafts(), *drafts])
-        for name in wanted:
-            state.open(name)
-        return Run(self, state, id=run_id, ask_user=ask_user, session=new_session(self.world))
+        if id is None:
+            return Run(self, self._begin(uuid.uuid4().hex, who, subject, facts, wanted), ask_user=ask_user)
+        if self.world == "test":
+            return Run(self, self._open(id, principal, who, subject, facts, wanted), ask_user=ask_user)
+        # All handles on one run of this process share its memory, however often and wherever it is opened.
+        with _OPENING:
+            live = _LIVE.setdefault(self.ledger, WeakValueDictionary())
+            core = live.get((id, self.contract.digest))
+            if core is None:
+                core = self._open(id, principal, who, subject, facts, wanted)
+                live[(id, self.contract.digest)] = core
+                return Run(self, core, ask_user=ask_user)
+        with core.lock:
+            core.catch_up(self.ledger)
+            self._join(core, principal, subject, facts, wanted)
+        return Run(self, core, ask_user=ask_user)
 
     def stop(self, capability: str | None = None, *, because: str, by: str) -> None:
         """Stop a capability, or the whole agent, at the next decision of every gate over this ledger."""
@@ -232,94 +227,95 @@ class Gate:
         body = {"capability": capability, "because": because, "by": by, "lifted": lifted}
         self.ledger.append([Draft(kind="stop", world="production", run=None, body=body, at=self.clock.now())])
 
-    def _reopen(
+    def _begin(
+        self, run_id: str, who: str, subject: str | None, facts: Mapping[str, Any] | None, wanted: Sequence[str]
+    ) -> Core:
+        typed = self._facts(facts)
+        now = self.clock.now()
+        state = RunState(
+            self.policy, principal=who, started=now, levels=self._levels, subject=self._subject(subject), facts=typed
+        )
+        body: dict[str, Any] = {
+            "agent": self.contract.agent,
+            "version": self.contract.version,
+            "contract": self.contract.digest,
+            "principal": who,
+            "subject": subject,
+            "facts": typed,
+            "capabilities": wanted,
+            "levels": dict(self._levels),
+            "enforce": self.enforce,
+        }
+        core = Core(run_id, state, new_session(self.world))
+        draft = Draft(kind="run", world=self.world, run=run_id, body=body, at=now, cause=core.mark)
+        self.ledger.append([*self._contract_drafts(), draft])
+        for name in wanted:
+            state.open(name)
+        return core
+
+    def _open(
         self,
         run_id: str,
-        entries: Sequence[Entry],
         principal: str | None,
+        who: str,
         subject: str | None,
+        facts: Mapping[str, Any] | None,
         wanted: Sequence[str],
-        ask_user: AskUser | None,
-    ) -> Run:
-        """Bring a run back by its entries: the same events through the same state."""
+    ) -> Core:
+        """The run with this id, brought back by its entries; a new one where there are none."""
+        entries = list(self.ledger.entries(run=run_id))
+        if not entries:
+            return self._begin(run_id, who, subject, facts, wanted)
         first = next((e for e in entries if e.kind == "run" and "principal" in e.body), None)
         if first is None:
             raise UsageError(f"run {run_id!r} stands in the ledger, but not how it began; use another id")
         began = first.body
-        if principal is not None and principal != began["principal"]:
-            raise UsageError(f"run {run_id!r} belongs to principal {began['principal']!r}, not to {principal!r}")
-        if subject is not None and began.get("subject") not in (None, subject):
-            raise UsageError(f"run {run_id!r} acts for {began['subject']!r}; a run never changes its subject")
-        state = RunState(
-            self.policy,
-            principal=began["principal"],
-            started=first.at,
-            levels=self._levels,
-            subject=self._subject(began.get("subject") or subject),
-            facts=self._facts(began.get("facts") or None),
+        state = RunState(self.policy, principal=began["principal"], started=first.at, levels=self._levels)
+        core = Core(run_id, state, new_session(self.world))
+        core.replay.feed(entries)
+        core.calls = len(core.replay.actions)
+        self._join(core, principal, subject, facts, wanted, changed=began["contract"] != self.contract.digest)
+        return core
+
+    def _join(
+        self,
+        core: Core,
+        principal: str | None,
+        subject: str | None,
+        facts: Mapping[str, Any] | None,
+        wanted: Sequence[str],
+        *,
+        changed: bool = False,
+    ) -> None:
+        """What is newly said of a run that began before: more may be known, nothing may be contradicted."""
+        state = core.state
+        if principal is not None and principal != state.principal:
+            raise UsageError(f"run {core.id!r} belongs to principal {state.principal!r}, not to {principal!r}")
+        if self._subject(subject) is not None and state.subject not in (None, subject):
+            raise UsageError(f"run {core.id!r} acts for {state.subject!r}; a run never changes its subject")
+        typed = self._facts(facts)
+        for name, value in typed.items():
+            if name in state.facts and state.facts[name] != value:
+                raise UsageError(f"run {core.id!r} was told another {name!r}; facts may be added and never changed")
+        body: dict[str, Any] = {}
+        if subject is not None and state.subject is None:
+            body["subject"] = subject
+        if any(name not in state.facts for name in typed):
+            body["facts"] = typed
+        new = [name for name in wanted if name not in state.capabilities]
+        if new:
+            body["capabilities"] = new
+        if changed:
+            body.update(contract=self.contract.digest, version=self.contract.version, levels=dict(self._levels))
+        if not body:
+            return
+        at = self.clock.now()
+        draft = Draft(
+            kind="run", world=self.world, run=core.id, body={**body, "reopened": True}, at=at, cause=core.mark
         )
-        calls = _replay(state, entries, self.enforce)
-        run = Run(self, state, id=run_id, ask_user=ask_user, session=new_session(self.world), calls=calls)
-        if began["contract"] != self.contract.digest:
-            body = {"contract": self.contract.digest, "version": self.contract.version, "reopened": True}
-            self.ledger.append(
-                [
-                    *self._contract_drafts(),
-                    Draft(kind="run", world=self.world, run=run_id, body=body, at=self.clock.now()),
-                ]
-            )
-        for name in wanted:
-            run.open(name)
-        return run
-
-
-def _replay(state: RunState, entries: Sequence[Entry], enforce: bool) -> int:
-    """Feed a run's entries to a fresh state; how many actions there were. An intent without an outcome is in_doubt."""
-    actions: dict[str, Mapping[str, Any]] = {}
-    open_intents: set[str] = set()
-    for entry in entries:
-        body = entry.body
-        if entry.kind == "run":
-            for name in (*body.get("capabilities", ()), *((body["opened"],) if "opened" in body else ())):
-                if name in state.policy.contract.capabilities:
-                    state.open(name)
-            if "status" in body:
-                state.status, state.status_why = body["status"], str(body.get("why", ""))
-        elif entry.kind == "heard":
-            state.hear(body["text"])
-        elif entry.kind == "action":
-            actions[body["id"]] = body
-        elif entry.kind == "handover":
-            state.status, state.status_why = "escalated", str(body.get("reason", ""))
-        elif entry.kind == "question":
-            state.status, state.status_why = "held", f"{body.get('role') or 'a person'} must approve {body.get('tool')}"
-        elif entry.kind == "answer":
-            state.status, state.status_why = "open", ""
-        elif entry.kind in ("intent", "outcome", "verdict") and entry.cause in actions:
-            _replay_action(state, entry, actions[entry.cause], open_intents, enforce)
-    return len(actions)
-
-
-def _replay_action(
-    state: RunState, entry: Entry, action: Mapping[str, Any], open_intents: set[str], enforce: bool
-) -> None:
-    tool = state.policy.tools.get(action["tool"])
-    if tool is None:
-        return
-    try:
-        args = tool.arguments.coerce(action["args"])
-    except BadValue:
-        args = dict(action["args"])
-    body = entry.body
-    if entry.kind == "verdict":
-        if body["ruling"] == "deny" and body.get("enforce", True):
-            state.deny(tool.name, args, body["reasons"][0]["rule"])
-    elif entry.kind == "intent":
-        open_intents.add(str(entry.cause))
-        state.reserve(tool, args)
-    elif entry.cause in open_intents:
-        open_intents.discard(entry.cause)
-        status, done = body["status"], body["done"]
-        if status == "failed" or done == "blocked":
-            state.release(tool, args)
-        state.observe(tool, args, status, done, body.get("value", body.get("text")))
+        self.ledger.append([*(self._contract_drafts() if changed else ()), draft])
+        if "subject" in body:
+            state.set_subject(body["subject"])
+        state.facts = {**state.facts, **typed}
+        for name in new:
+            state.open(name)

@@ -12,20 +12,23 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.errors import LedgerError, UsageError
-from roadworthy.core.types import Action, Done, Draft, Kind, Level, Outcome, Realm, Reason, Status, Verdict
+from roadworthy.core.types import Action, Done, Draft, Entry, Kind, Level, Outcome, Realm, Reason, Status, Verdict
 from roadworthy.gate.carry import Carried, ToolFunction, acarry, carry
 from roadworthy.gate.decide import asked_role, decide, find_tool, normalise, uses_simulated, verdict_of
 from roadworthy.gate.policy import ToolPolicy
+from roadworthy.gate.replay import Replay
 from roadworthy.gate.simulate import simulated
 from roadworthy.gate.state import RunState, RunStatus
 from roadworthy.gate.values import MISSING, BadValue, as_text, plain, wire
 
 if TYPE_CHECKING:
     from roadworthy.gate.gate import Gate
+    from roadworthy.ledger.store import Appender
 
 AskUser = Callable[[str], str | None]
 """The channel to the user: gives them a question and comes back with their answer, or None when they are gone."""
@@ -58,20 +61,51 @@ class _Step:
     """The result in the contract's types, once it was read."""
 
 
+class Core:
+    """What all handles on one run share: its memory, the lock around it, and what it has seen of its entries."""
+
+    __slots__ = ("__weakref__", "calls", "controls_seen", "id", "lock", "replay", "session", "state")
+
+    def __init__(self, id: str, state: RunState, session: str) -> None:
+        self.id = id
+        self.state = state
+        self.session = session
+        self.lock = threading.RLock()
+        self.calls = 0
+        self.controls_seen = 0
+        self.replay = Replay(state)
+
+    @property
+    def mark(self) -> str | None:
+        """The cause of entries that follow from no action: it tells ours from those of other processes."""
+        return f"{self.id}#0{self.session}" if self.session else None
+
+    def catch_up(self, ledger: Appender, *, before: int | None = None) -> bool:
+        """Bring in what other processes have added to the run, up to a seq; whether there was anything."""
+        if not self.session:
+            return False  # a trial's run lives in one process
+        found: list[Entry] = []
+        for entry in ledger.entries(run=self.id, after=self.replay.seen):
+            if before is not None and entry.seq >= before:
+                break
+            if entry.cause is not None and entry.cause.endswith(self.session):
+                self.replay.seen = max(self.replay.seen, entry.seq)
+            else:
+                found.append(entry)
+        self.replay.feed(found)
+        return bool(found)
+
+
 class Run:
     """One conversation or job of one agent for one subject. Made by `Gate.run`; safe to share between threads."""
 
-    def __init__(
-        self, gate: Gate, state: RunState, *, id: str, ask_user: AskUser | None, session: str, calls: int = 0
-    ) -> None:
+    def __init__(self, gate: Gate, core: Core, *, ask_user: AskUser | None) -> None:
         self.gate = gate
-        self.id = id
+        self.id = core.id
         self.ask_user_channel = ask_user
-        self._state = state
-        self._session = session
-        self._lock = threading.RLock()
-        self._calls = calls
-        self._controls_seen = 0
+        self._core = core
+        self._state = core.state
+        self._lock = core.lock
 
     # -- what the application and the adapters read ---------------------------------------------------------------
 
@@ -129,14 +163,16 @@ class Run:
     def heard(self, text: str) -> None:
         """The authenticated user's words, and nothing else: not what other agents say, not what tools return."""
         with self._lock:
-            self._write([self._draft("heard", {"text": text})])
-            self._state.hear(text)
+            draft, last = self._draft("heard", {"text": text}), self._state.last_at
+            self._write([draft])
+            self._hear(text, draft.at, last)
 
     async def aheard(self, text: str) -> None:
         """`heard` for async code."""
-        await self._awrite([self._draft("heard", {"text": text})])
+        draft, last = self._draft("heard", {"text": text}), self._state.last_at
+        await self._awrite([draft])
         with self._lock:
-            self._state.hear(text)
+            self._hear(text, draft.at, last)
 
     def open(self, capability: str) -> None:
         """Open a capability. For the application, which knows what the run is for; never on the model's word.
@@ -159,13 +195,13 @@ class Run:
 
         `tool` is the contract's name or the model's; `fn(**args)` does the work when the gate lets it.
         """
+        step: _Step | None = None
         try:
             with self._lock:
                 step = self._begin(tool, args, fn, call_id)
-                self._write(step.drafts)
-                self._recheck(step)
+                self._recheck(step, self._write(step.drafts))
         except LedgerError as error:
-            return self._unwritable(error)
+            return self._unwritable(error, step)
         if step.outcome is not None or step.tool is None:
             return self._ended_early(step)
         if step.simulate:
@@ -188,14 +224,15 @@ class Run:
         self, tool: str, args: Mapping[str, Any], fn: ToolFunction | None = None, *, call_id: str | None = None
     ) -> Outcome:
         """`call` for async code; `fn` may be async or not."""
+        step: _Step | None = None
         try:
             with self._lock:
                 step = self._begin(tool, args, fn, call_id)
-            await self._awrite(step.drafts)
+            written = await self._awrite(step.drafts)
             with self._lock:
-                self._recheck(step)
+                self._recheck(step, written)
         except LedgerError as error:
-            return self._unwritable(error)
+            return self._unwritable(error, step)
         if step.outcome is not None or step.tool is None:
             return self._ended_early(step)
         if step.simulate:
@@ -309,6 +346,7 @@ class Run:
     def _begin(self, name: str, given: Mapping[str, Any], fn: ToolFunction | None, call_id: str | None) -> _Step:
         state, gate = self._state, self.gate
         self._refresh_controls()
+        self._core.catch_up(gate.ledger)
         tool = find_tool(gate.policy, name)
         if isinstance(tool, Reason):
             return self._refuse(self._action(name, plain(given), call_id, None), None, tool)
@@ -389,19 +427,24 @@ class Run:
         step.outcome = Outcome(status="held", done="held", text=text)
         return False
 
-    def _recheck(self, step: _Step) -> None:
-        """A stop that was written before our intent bites, though we decided before we saw it."""
-        if not step.carry or not self._refresh_controls():
+    def _recheck(self, step: _Step, written: Sequence[Entry]) -> None:
+        """What others wrote before our intent bites, though we decided before we saw it: a stop, or their own calls."""
+        if not step.carry:
             return
-        tool = cast("ToolPolicy", step.tool)
+        stopped = self._refresh_controls()
+        core, tool = self._core, cast("ToolPolicy", step.tool)
+        mine = written[-1].seq if core.session else 0
+        if not core.catch_up(self.gate.ledger, before=mine) and not stopped:
+            return
+        self._state.release(tool, step.action.args, called=False)
         verdict = decide(self.gate.policy, self._state, step.action, now=step.action.at)
-        stops = [r for r in verdict.reasons if r.code == "stopped"]
-        if stops and self.gate.enforce:
-            self._state.release(tool, step.action.args)
-            step.carry = False
-            step.outcome = Outcome(status="denied", done="blocked", text=stops[0].text)
-            body = {"status": "denied", "done": "blocked", "text": stops[0].text}
-            self._write([self._draft("outcome", body, cause=step.action.id, realm=step.realm)])
+        if verdict.ruling == "allow" or not self.gate.enforce:
+            self._state.reserve(tool, step.action.args)
+            return
+        step.carry = False
+        step.outcome = Outcome(status="denied", done="blocked", text=verdict.text)
+        body = {"status": "denied", "done": "blocked", "text": verdict.text}
+        self._write([self._draft("outcome", body, cause=step.action.id, realm=step.realm)])
 
     def _ended_early(self, step: _Step) -> Outcome:
         return cast("Outcome", step.outcome)
@@ -521,6 +564,10 @@ class Run:
 
     # -- small things -----------------------------------------------------------------------------------------------
 
+    def _hear(self, text: str, at: datetime, last: datetime) -> None:
+        self._state.last_at = last
+        self._state.hear(text, at)
+
     def _reply(self, text: str) -> tuple[Outcome, Draft]:
         done: Done = "simulated" if self._shadow() else "executed"
         outcome = Outcome(status="ok", done=done, value=text, text=text)
@@ -558,11 +605,11 @@ class Run:
         return {name: wire(value, tool.arg_shapes[name]) for name, value in args.items()}
 
     def _action(self, tool: str, args: Mapping[str, Any], call_id: str | None, policy: ToolPolicy | None) -> Action:
-        self._calls += 1
+        self._core.calls += 1
         open_for = self._state.open_for(policy) if policy is not None else []
         capability = open_for[0] if open_for else (self._state.capabilities[0] if self._state.capabilities else None)
         return Action(
-            id=f"{self.id}#{self._calls}{self._session}",
+            id=f"{self.id}#{self._core.calls}{self._core.session}",
             run=self.id,
             principal=self._state.principal,
             subject=self._state.subject,
@@ -618,22 +665,29 @@ class Run:
 
     def _refresh_controls(self) -> bool:
         """Learn of stops that anybody has written since; whether there were any."""
-        found = self.gate.ledger.controls(self._controls_seen)
+        found = self.gate.ledger.controls(self._core.controls_seen)
         if not found:
             return False
         for entry in found:
-            self._controls_seen = max(self._controls_seen, entry.seq)
+            self._core.controls_seen = max(self._core.controls_seen, entry.seq)
             if entry.kind == "stop" and entry.world == "production":
                 self.gate.apply_stop(self._state.stopped, entry.body)
         return True
 
-    def _write(self, drafts: Sequence[Draft]) -> None:
-        self.gate.ledger.append(drafts)
+    def _write(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+        written = self.gate.ledger.append(drafts)
+        self._state.last_at = max(self._state.last_at, drafts[-1].at)
+        return written
 
-    async def _awrite(self, drafts: Sequence[Draft]) -> None:
-        await self.gate.ledger.aappend(drafts)
+    async def _awrite(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+        written = await self.gate.ledger.aappend(drafts)
+        self._state.last_at = max(self._state.last_at, drafts[-1].at)
+        return written
 
-    def _unwritable(self, error: LedgerError) -> Outcome:
+    def _unwritable(self, error: LedgerError, step: _Step | None = None) -> Outcome:
+        if step is not None and step.carry:
+            with self._lock:
+                self._state.release(cast("ToolPolicy", step.tool), step.action.args, called=False)
         return _blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
 
     def _unrecorded(self, step: _Step, error: LedgerError) -> Outcome:

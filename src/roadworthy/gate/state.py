@@ -85,7 +85,7 @@ class RunState:
     ) -> None:
         self.policy = policy
         self.principal = principal
-        self.subject = subject
+        self.subject: str | None = None
         self.facts: Mapping[str, Any] = facts or {}
         self.started = started
         self.last_at = started
@@ -109,8 +109,14 @@ class RunState:
         self.writes = 0
         self.denials: Counter[Any] = Counter()
         self.simulated: set[str] = set()
-        if subject is not None and policy.subject_entity is not None:
-            self.own.add((policy.subject_entity, subject))
+        if subject is not None:
+            self.set_subject(subject)
+
+    def set_subject(self, key: str) -> None:
+        """The run acts for this entity from now on; who calls has made sure that it acts for no other."""
+        self.subject = key
+        if self.policy.subject_entity is not None:
+            self.own.add((self.policy.subject_entity, key))
 
     def level_of(self, tool: ToolPolicy) -> Level:
         """The lowest level of the open capabilities under which a tool may be called."""
@@ -142,10 +148,11 @@ class RunState:
         """Count a call that is about to be carried or simulated, so that a parallel one sees it."""
         self._count(tool, args, 1)
 
-    def release(self, tool: ToolPolicy, args: Mapping[str, Any]) -> None:
-        """Take back a reservation: the tool said that nothing was done."""
+    def release(self, tool: ToolPolicy, args: Mapping[str, Any], *, called: bool = True) -> None:
+        """Take back a reservation: nothing was done. A call that failed was a call all the same, and stays counted."""
         self._count(tool, args, -1)
-        self.tool_calls += 1  # a failed call was a call all the same
+        if called:
+            self.tool_calls += 1
 
     def _count(self, tool: ToolPolicy, args: Mapping[str, Any], by: int) -> None:
         self.counts[tool.name] = self.counts.get(tool.name, 0) + by

@@ -329,6 +329,17 @@ class Arguments:
         self.decimals = tuple(n for n, s in shapes.items() if s.type in ("decimal", "array", "object"))
         self.required = tuple(n for n, s in shapes.items() if not s.optional and s.default is None)
 
+    def coerce_some(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the arguments that fit, typed; the others are left out."""
+        typed: dict[str, Any] = {}
+        for name, coerce, _ in self._fields:
+            if name in given:
+                try:
+                    typed[name] = coerce(given[name], name)
+                except BadValue:
+                    continue
+        return typed
+
     def coerce(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The typed arguments. Raises BadValue with everything that is wrong, in one text."""
         typed: dict[str, Any] = {}

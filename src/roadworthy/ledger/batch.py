@@ -22,7 +22,7 @@ class Batch:
     worker processes: `pack` gives its bytes for `Ledger.submit` in the process that writes.
     """
 
-    __slots__ = ("_controls", "_lock", "_rows", "_searched", "_submit", "_submitted")
+    __slots__ = ("__weakref__", "_controls", "_lock", "_rows", "_searched", "_submit", "_submitted")
 
     def __init__(self, submit: Submit | None = None) -> None:
         self._submit = submit
