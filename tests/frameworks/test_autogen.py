@@ -327,6 +327,60 @@ class TestTeams:
         assert [e.kind for e in ledger.entries(run="old")] == ["run"]
         assert len(list(ledger.entries(run="r", kind="action"))) == 1
 
+    async def test_an_agent_that_is_a_tool_acts_for_the_teams_run(self, shop: Shop) -> None:
+        contract = CONTRACT.replace("shop.fail", "helper").replace("args: {}", "args: {task: string}")
+        ledger = Ledger.open(":memory:")
+        gate = Gate(Contract.loads(contract), ledger)
+        runtime = SingleThreadedAgentRuntime()
+        with gate.run(id="old", capability="refunds") as old, old.bind():
+            runtime.start()
+        inside = Script([REFUND], "I refunded order 7.")
+        helper = AssistantAgent("helper", model(inside), tools=tools(shop.afunctions()), max_tool_iterations=5)
+        script = Script([("helper", {"task": "refund order 7"})], "Done.")
+        team = guard(
+            RoundRobinGroupChat(
+                [assistant(script, [AgentTool(helper, return_value_as_last_message=True)])],
+                runtime=runtime,
+                termination_condition=TextMessageTermination("desk"),
+            ),
+            gate,
+        )
+        assert await talk(team, gate) == "Done."
+        await runtime.stop()
+        assert [e.kind for e in ledger.entries(run="old")] == ["run"]
+        assert [e.body["tool"] for e in ledger.entries(run="r", kind="action")] == ["helper", "shop.refund"]
+        assert len(shop.did) == 1
+
+    async def test_a_run_that_comes_too_early_is_refused_and_takes_nothing_over(
+        self, gate: Gate, shop: Shop, ledger: Ledger
+    ) -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def shop_find_order(order_no: str) -> dict[str, str]:
+            begun.set()
+            await go_on.wait()
+            return {"order_no": order_no, "total": "80.00"}
+
+        script = Script([("shop_find_order", {"order_no": "7"})], [REFUND], "Done.", "unused")
+        own = [own_tool(shop_find_order, "shop_find_order"), own_tool(shop.afunctions()["shop_refund"], "shop_refund")]
+        team = guard(
+            RoundRobinGroupChat([assistant(script, own)], termination_condition=TextMessageTermination("desk")), gate
+        )
+        first = asyncio.create_task(talk(team, gate))
+        await asyncio.wait_for(begun.wait(), 20)
+        with (
+            gate.run(id="other", capability="refunds") as other,
+            other.bind(),
+            pytest.raises(UsageError, match="running already"),
+        ):
+            await team.run(task="me too")
+        go_on.set()
+        assert await first == "Done."
+        assert [e.kind for e in ledger.entries(run="other")] == ["run"]
+        actions = [e.body["tool"] for e in ledger.entries(run="r", kind="action")]
+        assert actions == ["shop.find_order", "shop.refund"]
+        assert len(shop.did) == 1
+
     async def test_handing_off_inside_a_guarded_team(self, gate: Gate, shop: Shop) -> None:
         front = AssistantAgent("front", model(Script([("transfer_to_desk", {})])), handoffs=[Handoff(target="desk")])
         desk = assistant(Script([REFUND, ("wipe", {})], "Done."), tools(shop.afunctions()))

@@ -16,6 +16,7 @@ on a queue that its failed task never fills), so a call that is guarded here alw
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -126,10 +127,13 @@ class GuardedWorkbench(Workbench):
     ) -> ToolResult:
         """The end of a call, whatever happens. Only a cancelled task and the end of the process raise."""
 
-        async def run_tool(**args: Any) -> Any:
-            return await self._run_tool(name, args, token or CancellationToken(), call_id, event)
-
         run = self._scope.find()
+
+        async def run_tool(**args: Any) -> Any:
+            # Agents inside the tool belong to this run, whatever run the context of the runtime was made in.
+            with cast("Run", run).bind():
+                return await self._run_tool(name, args, token or CancellationToken(), call_id, event)
+
         given: Mapping[str, Any] = {} if arguments is None else arguments
         try:
             outcome = await abring(self._gate, run, name, given, run_tool, call_id=call_id)
@@ -340,6 +344,11 @@ def _change_class(thing: object, gate: Gate, methods: Mapping[str, Any]) -> None
 
 def _team_stream(kind: type[Any], scope: _Scope) -> Any:
     async def run_stream(self: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        if scope.carrying:
+            raise UsageError(
+                "this team is running already, and its agents can act for one run at a time: "
+                "wait until it has ended, or build a team for each run"
+            )
         scope.run, scope.carrying = current_run(), True
         try:
             async for item in kind.run_stream(self, **kwargs):
@@ -351,9 +360,23 @@ def _team_stream(kind: type[Any], scope: _Scope) -> Any:
     return run_stream
 
 
+async def _within(run: Run | None, items: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    """A stream whose every step belongs to one run. Between the steps the context is the caller's own."""
+    try:
+        while True:
+            with run.bind() if run is not None else contextlib.nullcontext():
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+            yield item
+    finally:
+        await items.aclose()
+
+
 def _agent_stream(kind: type[Any], scope: _Scope) -> Any:
     async def on_messages_stream(self: Any, messages: Any, cancellation_token: Any) -> AsyncGenerator[Any, None]:
-        async for item in kind.on_messages_stream(self, messages, cancellation_token):
+        async for item in _within(current_run(), kind.on_messages_stream(self, messages, cancellation_token)):
             scope.raise_broken()
             yield item
 
