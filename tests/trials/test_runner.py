@@ -18,6 +18,7 @@ from roadworthy.core.errors import ContractError, HarnessError, UsageError
 from roadworthy.ledger.store import Ledger
 from roadworthy.trials.imports import find_world
 from roadworthy.trials.load import load_scenarios
+from roadworthy.trials.report.costs import costs_of
 from roadworthy.trials.results import TestReport, TrialResult, trial_from_json, trial_to_json
 from roadworthy.trials.runner import run_trials, wired_in
 from roadworthy.trials.scenario import Expect, Scenario
@@ -513,3 +514,11 @@ def test_many_trials_take_little_room(run: Callable[..., TestReport]) -> None:
     assert len(report.failures) >= 2
     whys = {id(t.why) for t in report.trials if t.scenario == "answer-lost"}
     assert len(whys) == 1
+
+
+def test_what_a_condition_costs_is_the_same_in_every_report(run: Callable[..., TestReport]) -> None:
+    report = run("twice", trials=4)
+    costs = {c.condition: c.cost for c in report.conditions}
+    assert costs == {c.condition: -c.delta for c in costs_of(report)}
+    curated = {c.condition: c.without for c in report.conditions}["fault"]
+    assert (curated.trials, curated.passed) == (8, report.curated.passed)  # no trial of another messy scenario

@@ -230,13 +230,13 @@ class ConditionReport:
     condition: str
     rate: Rate
     without: Rate
-    """The trials of the same capabilities that do not have it."""
+    """The curated trials of the same capabilities, mixed in the proportions of those that have it."""
     capability: str | None = None
     """None: over all capabilities."""
 
     @property
     def cost(self) -> float | None:
-        """Pass rate without it minus with it; None where one of them has no trial."""
+        """Curated pass rate minus that with it; None where one of them has no trial."""
         if self.rate.rate is None or self.without.rate is None:
             return None
         return self.without.rate - self.rate.rate

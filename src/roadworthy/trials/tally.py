@@ -14,6 +14,7 @@ from roadworthy.stats.rates import clustered, pass_k, wilson
 from roadworthy.trials.faults import FAULT_KINDS
 from roadworthy.trials.keep import Keeper
 from roadworthy.trials.release import Count, Judgement, count, judge
+from roadworthy.trials.report.costs import mixed
 from roadworthy.trials.results import (
     CapabilityReport,
     ConditionReport,
@@ -190,12 +191,20 @@ class _Report:
 
     def _conditions(self) -> Iterable[ConditionReport]:
         scenarios = self.manifest.scenarios
+        rates = {
+            name: self.rate(s for s in scenarios if s.capability == name and "curated" in s.conditions)
+            for name in self.manifest.bars
+        }
+        curated = {name: rate for name, rate in rates.items() if rate.trials}
         names = dict.fromkeys(c for s in scenarios for c in s.conditions if c not in ("curated", "messy"))
         for name in names:
             having = [s for s in scenarios if name in s.conditions]
-            about = {s.capability for s in having}
-            without = [s for s in scenarios if name not in s.conditions and s.capability in about]
-            yield ConditionReport(condition=name, rate=self.rate(having), without=self.rate(without))
+            mix = Counter[str]()
+            for s in having:
+                if s.id in self.counts and s.capability in curated:
+                    mix[s.capability] += self.counts[s.id].trials
+            without = mixed(mix, curated) if mix else self.rate(())
+            yield ConditionReport(condition=name, rate=self.rate(having), without=without)
 
     def _stops(self) -> tuple[Stop, ...]:
         because = {rule.id: rule.because for rule in self.contract.rules}

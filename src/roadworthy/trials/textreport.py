@@ -28,7 +28,7 @@ def render_text(report: TestReport) -> str:
         for c in sorted(report.conditions, key=lambda c: -(c.cost or 0.0))
     ]
     if conditions:
-        parts.append(_table([("condition", "with it", "without it", "costs"), *conditions]))
+        parts.append(_table([("condition", "with it", "curated", "costs"), *conditions]))
     failing = [s for s in report.scenarios if s.rate.passed < s.rate.trials]
     if failing:
         parts.append("What failed, and why:\n" + "\n".join(_failing(failing)))

@@ -36,7 +36,7 @@ def costs_of(report: TestReport) -> tuple[Cost, ...]:
         mix = Counter(t.capability for t in trials if t.capability in curated)
         if not mix:
             continue
-        base = _mixed(mix, curated)
+        base = mixed(mix, curated)
         delta, low, high = _difference(condition.rate, base)
         found.append(
             Cost(
@@ -52,7 +52,7 @@ def costs_of(report: TestReport) -> tuple[Cost, ...]:
     return tuple(sorted(found, key=lambda c: (c.delta, c.condition)))
 
 
-def _mixed(mix: Mapping[str, int], rates: Mapping[str, Rate]) -> Rate:
+def mixed(mix: Mapping[str, int], rates: Mapping[str, Rate]) -> Rate:
     """The rates of several capabilities in the proportions of `mix`, so that a hard capability does not pass for a
     hard condition. The interval is that of a weighted sum (MOVER: Zou and Donner, Statistics in Medicine 27, 2008)."""
     if len(mix) == 1:
