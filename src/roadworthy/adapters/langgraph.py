@@ -34,7 +34,7 @@ from langchain_core.messages.utils import convert_to_messages
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.config import get_config
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked as such
@@ -45,6 +45,7 @@ from roadworthy.adapters import plain
 from roadworthy.adapters.calls import OFFERED, Offered, abring, bring, inside_tool
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome
+from roadworthy.gate.carry import NotDone
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run, current_run
 
@@ -123,6 +124,10 @@ class _ToolFailed(Exception):
     """The framework says that the tool failed; its text goes to the model."""
 
 
+class _NotReached(NotDone):
+    """The framework turned the call down before the tool began, or the tool waits to be begun anew."""
+
+
 class _Call:
     """One tool call: hands the framework's own way of running it to the gate, and makes the result from the outcome."""
 
@@ -130,6 +135,7 @@ class _Call:
         self.request = request
         self.result: Any = None
         self.raw: list[Any] = []
+        self.reached = False
         self.error: Exception | None = None
         """What the tool itself raised, though the framework may have made a message of it."""
         self.bubbled: GraphBubbleUp | None = None
@@ -186,6 +192,7 @@ class _Call:
     def _noting_errors(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(fn)
         def noting(*args: Any, **kwargs: Any) -> Any:
+            self.reached = True
             try:
                 return fn(*args, **kwargs)
             except Exception as error:
@@ -197,6 +204,7 @@ class _Call:
     def _anoting_errors(self, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(fn)
         async def anoting(*args: Any, **kwargs: Any) -> Any:
+            self.reached = True
             try:
                 return await fn(*args, **kwargs)
             except Exception as error:
@@ -213,7 +221,7 @@ class _Call:
         if self.error is not None and not isinstance(self.error, ToolException):
             raise self.error  # for the gate to judge: after a timeout, say, nobody knows what was done
         if result.status == "error":
-            raise _ToolFailed(str(result.text))
+            raise (_ToolFailed if self.reached or self.request.tool is None else _NotReached)(str(result.text))
         if not self.raw or isinstance(self.raw[-1], BaseMessage):
             return str(result.text)
         raw = self.raw[-1]
@@ -259,6 +267,8 @@ def _wrapper(gate: Gate, find: Find) -> Callable[[ToolCallRequest, Callable[[Too
                 return call.value(execute(call.request_with(args)))
             except GraphBubbleUp as bubble:
                 call.bubbled = bubble
+                if isinstance(bubble, GraphInterrupt):
+                    raise _NotReached("it waits, and begins anew when the graph goes on") from bubble
                 raise
 
         run = find(cast("Any", request).runtime.config)
@@ -278,6 +288,8 @@ def _awrapper(
                 return call.value(await execute(call.request_with(args)))
             except GraphBubbleUp as bubble:
                 call.bubbled = bubble
+                if isinstance(bubble, GraphInterrupt):
+                    raise _NotReached("it waits, and begins anew when the graph goes on") from bubble
                 raise
 
         run = find(cast("Any", request).runtime.config)
