@@ -308,6 +308,22 @@ class TestAgentsInAgents:
         assert [name for name, _ in shop.did] == ["refund"]
 
 
+class TestStreams:
+    async def test_streams_that_take_turns_keep_their_runs(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
+        streams: list[Any] = []
+        for name in ("a", "b"):
+            agent = guard(assistant(Script([REFUND], "Done."), tools(shop.afunctions())), gate)
+            with gate.run(id=name, capability="refunds") as run, run.bind():
+                streams.append(agent.run_stream(task="please"))
+                await anext(streams[-1])  # the task itself
+                await anext(streams[-1])  # the call, before it is made
+        for stream in streams:
+            assert [item async for item in stream]
+        for name in ("a", "b"):
+            assert [e.body["tool"] for e in ledger.entries(run=name, kind="action")] == ["shop.refund"]
+        assert len(shop.did) == 2
+
+
 class TestTeams:
     async def test_a_runtime_of_another_time_does_not_lend_its_run(
         self, gate: Gate, shop: Shop, ledger: Ledger
