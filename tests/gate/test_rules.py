@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import VirtualClock
+from roadworthy.core.types import Outcome
 from roadworthy.gate.carry import NotDone
 
 from .conftest import Calls, Desk, always
@@ -146,6 +149,31 @@ def test_without_enforcement_tools_run_and_every_verdict_says_so(
     assert verdict.body["ruling"] == "deny"
     assert verdict.body["enforce"] is False
     assert not any(reason["enforced"] for reason in verdict.body["reasons"])
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_without_enforcement_what_nobody_can_judge_runs_too(
+    contract: Contract, ledger: Ledger, desk: Desk, waits: bool
+) -> None:
+    """An undeclared tool, arguments that do not fit: a team that starts by watching must not lose a call."""
+    gate = Gate(contract, ledger, enforce=False)
+    run = gate.run(id="w", principal="bot", capability="chat")
+
+    def call(tool: str, args: dict[str, Any]) -> Outcome:
+        return asyncio.run(run.acall(tool, args, desk[tool])) if waits else run.call(tool, args, desk[tool])
+
+    for _ in range(3):
+        assert call("refund", {"amount": "5,000"}).value == {"refund_no": "R1"}
+        assert call("unheard_of", {"x": 1}).ok
+    desk.answers["unheard_of"] = TimeoutError()
+    assert call("unheard_of", {"x": 1}).status == "in_doubt"
+    assert len(desk.did) == 7
+    assert desk.did[0] == ("refund", {"amount": "5,000"})
+    assert run.status == "open"
+    assert {e.body["ruling"] for e in ledger.entries(run="w", kind="verdict")} == {"deny"}
+    assert not any(e.body["enforce"] for e in ledger.entries(run="w", kind="verdict"))
+    assert len(list(ledger.entries(run="w", kind="intent"))) == len(list(ledger.entries(run="w", kind="outcome"))) == 7
+    assert run.state.counts["refund"] == 3
 
 
 def test_budgets_of_a_run(tested: Open, desk: Desk, clock: VirtualClock) -> None:

@@ -6,8 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from roadworthy.core.types import Entry
+from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import BadValue
+
+
+def loose(tool: ToolPolicy, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that do not fit the contract, or not any more: what would be added up is left out."""
+    return {name: value for name, value in args.items() if name not in tool.summed}
 
 
 class Replay:
@@ -75,8 +81,8 @@ class Replay:
             if body["ruling"] == "deny" and body.get("enforce", True):
                 state.deny(tool.name, args, body["reasons"][0]["rule"])
             return
-        if args is raw:  # as an earlier contract typed them; what cannot be added up is left out
-            args = {name: value for name, value in raw.items() if name not in tool.summed}
+        if args is raw:
+            args = loose(tool, raw)
         if entry.kind == "intent":
             self.intents.add(str(entry.cause))
             state.reserve(tool, args)

@@ -21,7 +21,7 @@ from roadworthy.core.types import Action, Done, Draft, Entry, Kind, Level, Outco
 from roadworthy.gate.carry import Carried, ToolFunction, acarry, carry
 from roadworthy.gate.decide import asked_role, decide, find_tool, normalise, uses_simulated, verdict_of
 from roadworthy.gate.policy import ToolPolicy
-from roadworthy.gate.replay import Replay
+from roadworthy.gate.replay import Replay, loose
 from roadworthy.gate.simulate import simulated
 from roadworthy.gate.state import RunState, RunStatus
 from roadworthy.gate.values import MISSING, BadValue, as_text, plain, wire
@@ -57,6 +57,8 @@ class _Step:
     """Set when the call ends here, without a tool."""
     carry: bool = False
     simulate: bool = False
+    unjudged: bool = False
+    """Made though nobody could judge it, because this gate only watches."""
     typed: Any = MISSING
     """The result in the contract's types, once it was read."""
 
@@ -202,6 +204,15 @@ class Run:
                 self._recheck(step, self._write(step.drafts))
         except LedgerError as error:
             return self._unwritable(error, step)
+        if step.unjudged and fn is not None:
+            carried = carry(fn, args, timeout_s=None, clock=self.gate.clock, direct=False)
+            with self._lock:
+                outcome, draft = self._watched(step, carried)
+                try:
+                    self._write([draft])
+                except LedgerError as error:
+                    return self._unrecorded(step, error)
+            return outcome
         if step.outcome is not None or step.tool is None:
             return self._ended_early(step)
         if step.simulate:
@@ -233,6 +244,15 @@ class Run:
                 self._recheck(step, written)
         except LedgerError as error:
             return self._unwritable(error, step)
+        if step.unjudged and fn is not None:
+            carried = await acarry(fn, args, timeout_s=None, clock=self.gate.clock, direct=False)
+            with self._lock:
+                outcome, draft = self._watched(step, carried)
+            try:
+                await self._awrite([draft])
+            except LedgerError as error:
+                return self._unrecorded(step, error)
+            return outcome
         if step.outcome is not None or step.tool is None:
             return self._ended_early(step)
         if step.simulate:
@@ -349,10 +369,10 @@ class Run:
         self._core.catch_up(gate.ledger)
         tool = find_tool(gate.policy, name)
         if isinstance(tool, Reason):
-            return self._refuse(self._action(name, plain(given), call_id, None), None, tool)
+            return self._refuse(self._action(name, plain(given), call_id, None), None, tool, fn)
         args = normalise(tool, given)
         if isinstance(args, Reason):
-            return self._refuse(self._action(tool.name, plain(given), call_id, tool), tool, args)
+            return self._refuse(self._action(tool.name, plain(given), call_id, tool), tool, args, fn)
         action = self._action(tool.name, args, call_id, tool)
         verdict = decide(gate.policy, state, action, now=action.at)
         step = _Step(action=action, tool=tool, verdict=verdict, realm=self._realm(verdict.level, tool))
@@ -380,12 +400,36 @@ class Run:
         step.drafts.append(self._draft("intent", {"key": self._key(action)}, cause=action.id, realm=step.realm))
         return step
 
-    def _refuse(self, action: Action, tool: ToolPolicy | None, reason: Reason) -> _Step:
-        """A call that cannot even be judged. It is refused with enforcement off, too: no tool could carry it."""
+    def _refuse(self, action: Action, tool: ToolPolicy | None, reason: Reason, fn: ToolFunction | None) -> _Step:
+        """A call that cannot be judged: no such tool, or arguments that do not fit. Where we only watch, it is made."""
         verdict = verdict_of([reason], self._state.level_of(tool) if tool is not None else "shadow")
         step = _Step(action=action, tool=tool, verdict=verdict, realm=self.gate.world)
         step.drafts = [self._action_draft(step), self._verdict_draft(step)]
-        return self._denied(step)
+        if self.gate.enforce or fn is None or self.gate.world == "test":
+            return self._denied(step)
+        step.unjudged = True
+        if tool is not None:
+            self._state.reserve(tool, loose(tool, action.args))
+        step.drafts.append(self._draft("intent", {"key": self._key(action)}, cause=action.id, realm=step.realm))
+        return step
+
+    def _watched(self, step: _Step, carried: Carried) -> tuple[Outcome, Draft]:
+        """What came of a call that nobody could judge."""
+        tool = step.tool
+        if carried.ending == "returned":
+            value = plain(carried.value)
+            outcome = Outcome(status="ok", done="executed", value=value, text=as_text(value))
+        else:
+            sure = carried.ending == "raised" or (tool is not None and not tool.acts)
+            text = f"{step.action.tool} failed: {carried.error}"
+            outcome = Outcome(status="failed" if sure else "in_doubt", done="executed", text=text)
+        if tool is not None:
+            args = loose(tool, step.action.args)
+            if outcome.status == "failed":
+                self._state.release(tool, args)
+            self._state.observe(tool, args, outcome.status, outcome.done, outcome.value)
+        body = {"status": outcome.status, "done": outcome.done, "text": outcome.text}
+        return outcome, self._draft("outcome", body, cause=step.action.id, realm=step.realm)
 
     def _denied(self, step: _Step) -> _Step:
         text = step.verdict.text
