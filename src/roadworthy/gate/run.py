@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -153,12 +153,17 @@ class Run:
 
     @contextmanager
     def bind(self) -> Generator[Self]:
-        """Make this the run that guarded tools of this thread or task belong to."""
+        """Make this the run that guarded tools of this thread or task belong to.
+
+        Not around a `yield`: a generator hands the binding to whoever asks it for the next item.
+        """
         token = _CURRENT.set(self)
         try:
             yield self
         finally:
-            _CURRENT.reset(token)
+            # A generator that is finished elsewhere leaves its binding where it began; there is nothing to undo here.
+            with suppress(ValueError):
+                _CURRENT.reset(token)
 
     # -- what comes in ----------------------------------------------------------------------------------------------
 
