@@ -219,7 +219,7 @@ class Run:
                     return self._unrecorded(step, error)
             return outcome
         if step.outcome is not None or step.tool is None:
-            return self._ended_early(step)
+            return cast("Outcome", step.outcome)
         if step.simulate:
             carried = Carried(ending="returned", value=simulated(step.tool.result.shape))
         else:
@@ -259,7 +259,7 @@ class Run:
                 return self._unrecorded(step, error)
             return outcome
         if step.outcome is not None or step.tool is None:
-            return self._ended_early(step)
+            return cast("Outcome", step.outcome)
         if step.simulate:
             carried = Carried(ending="returned", value=simulated(step.tool.result.shape))
         else:
@@ -494,9 +494,6 @@ class Run:
         step.outcome = Outcome(status="denied", done="blocked", text=verdict.text)
         body = {"status": "denied", "done": "blocked", "text": verdict.text}
         self._write([self._draft("outcome", body, cause=step.action.id, realm=step.realm)])
-
-    def _ended_early(self, step: _Step) -> Outcome:
-        return cast("Outcome", step.outcome)
 
     def _judge(self, step: _Step, carried: Carried) -> Outcome:
         """What a call came to. What leaves a write's effect unknown is in_doubt, never failed: nobody may repeat it."""

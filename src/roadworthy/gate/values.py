@@ -21,6 +21,7 @@ from uuid import UUID
 
 import orjson
 
+from roadworthy.contract.exact import MAX_DIGITS
 from roadworthy.contract.shapes import Shape
 from roadworthy.core import canonical
 
@@ -32,8 +33,6 @@ _DECIMAL = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 _EMAIL = re.compile(
     r"[^@\s\x00-\x1f<>()\[\],;:\"\\]+@[^@\s\x00-\x1f<>()\[\],;:\"\\.]+(\.[^@\s\x00-\x1f<>()\[\],;:\"\\.]+)*"
 )
-MAX_DIGITS = 15
-"""Decimals of up to this many significant digits survive a double unchanged."""
 _TOO_LARGE = Decimal(10) ** MAX_DIGITS
 
 
