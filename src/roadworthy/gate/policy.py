@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from roadworthy.contract.conditions import Condition, Conditions, conditions_of
-from roadworthy.contract.model import Contract, Rule, ToolSet
+from roadworthy.contract.model import Ask, Contract, Rule, Tool, ToolSet
 from roadworthy.contract.resolve import shapes_of
-from roadworthy.contract.shapes import Shape
+from roadworthy.contract.shapes import Shape, Shapes
 from roadworthy.core.types import Level
 from roadworthy.gate.values import Arguments, Result
 
@@ -28,15 +28,81 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How a held action is put to people."""
+
+    role: str | None
+    """Who answers; `user` is the user; None: the capability's approver."""
+    approvals: int = 1
+    """How many people must agree."""
+    excluded: tuple[str, ...] = ()
+    """Who may not answer: `requester`, or a role."""
+    within_s: float | None = None
+    """How long an answer may take; no answer by then is a no."""
+    suspend: bool = False
+    """The run waits; else the conversation goes on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledNeed:
+    """What must have been seen before a call."""
+
+    look: Look
+    where: Condition | None
+    within_s: float | None
+    """How old it may be."""
+    since: tuple[str, ...]
+    """Tools after whose calls it must be seen again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyed:
+    """The idempotency key that the gate passes to a tool."""
+
+    args: tuple[str, ...]
+    """The arguments that make two calls the same."""
+    passed_as: str
+    """The argument in which the tool gets the key."""
+    forever: bool
+    """Over all runs; else within the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """How a write in doubt is settled: a look-up, its arguments, and when it shows that the write was done."""
+
+    tool: str
+    args: tuple[tuple[str, tuple[str, ...]], ...]
+    """By argument, where its value comes from: `("args", "invoice_no")`."""
+    done_when: Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undoing:
+    """How a call is taken back."""
+
+    tool: str
+    args: tuple[tuple[str, tuple[str, ...]], ...]
+    """By argument, where its value comes from: `("result", "refund_no")`, `("before", "department")`."""
+    before: str | None
+    """A read that is made before the call, with the arguments of the same names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledRule:
     id: str
     then: Literal["deny", "clarify", "ask"]
     because: str
-    role: str | None
+    asking: Asking | None
     enforce: bool
     looks: tuple[Look, ...]
     condition: Condition | None
     """None: the rule holds whenever its tool is called."""
+
+    @property
+    def role(self) -> str | None:
+        """Who is asked by it, where it says so itself."""
+        return self.asking.role if self.asking is not None else None
 
 
 def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
@@ -98,7 +164,13 @@ class ToolPolicy:
     fails_when: Condition | None
     rules: tuple[CompiledRule, ...]
     kept_by: tuple[tuple[str, ...], ...]
-    """The argument lists under which results are kept for rules with `with`."""
+    """The argument lists under which results are kept for `with` and `needs`."""
+    needs: tuple[CompiledNeed, ...] = ()
+    read_out: tuple[str, ...] = ()
+    """The arguments that the user must have said yes to; empty where no confirmation is needed."""
+    keyed: Keyed | None = None
+    settling: Settling | None = None
+    undoing: Undoing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +198,40 @@ def _entity_args(shapes: Mapping[str, Shape]) -> tuple[EntityArg, ...]:
     return tuple(found)
 
 
+def _source(text: str) -> tuple[str, ...]:
+    return tuple(text.split("."))
+
+
+def _settling(name: str, tool: Tool, shapes: Shapes, conditions: Conditions) -> Settling | None:
+    lookup = tool.lookup
+    if lookup is None:
+        return None
+    if lookup.args is not None:
+        args = tuple((arg, _source(text)) for arg, text in lookup.args.items())
+    else:
+        args = tuple((arg, ("args", arg)) for arg in shapes.args[lookup.tool] if arg in shapes.args[name])
+    return Settling(tool=lookup.tool, args=args, done_when=conditions.done_when[name])
+
+
+def _undoing(tool: Tool) -> Undoing | None:
+    if tool.undo is None:
+        return None
+    args = tuple((arg, _source(text)) for arg, text in tool.undo.args.items())
+    return Undoing(tool=tool.undo.tool, args=args, before=tool.undo.before)
+
+
+def _asking(ask: Ask | None) -> Asking | None:
+    if ask is None:
+        return None
+    return Asking(
+        role=ask.role,
+        approvals=ask.approvals,
+        excluded=ask.not_,
+        within_s=ask.within,
+        suspend=ask.meanwhile == "suspend",
+    )
+
+
 def applies_to(rule: Rule, tool: str, effect: str) -> bool:
     """Whether a rule speaks about a tool."""
     return rule.tools.effect == effect if isinstance(rule.tools, ToolSet) else tool in rule.tools
@@ -141,7 +247,7 @@ def _compile(contract: Contract) -> Policy:
                 id=rule.id,
                 then=rule.then,
                 because=rule.because,
-                role=rule.ask.role if rule.ask is not None else None,
+                asking=_asking(rule.ask),
                 enforce=rule.enforce,
                 looks=tuple(Look(name=n, call=w.call, same=w.same) for n, w in rule.with_.items()),
                 condition=conditions.rules.get(rule.id),
@@ -153,6 +259,9 @@ def _compile(contract: Contract) -> Policy:
     for _, compiled in rules:
         for look in compiled.looks:
             kept.setdefault(look.call, set()).add(look.same)
+    for tool in contract.tools.values():
+        for need in tool.needs:
+            kept.setdefault(need.call, set()).add(need.same)
     bridges: dict[str, set[str]] = {}
     for bridge in contract.same_as:
         bridges.setdefault(bridge.by, set()).add(bridge.to)
@@ -180,6 +289,27 @@ def _compile(contract: Contract) -> Policy:
             fails_when=conditions.fails_when.get(name),
             rules=tuple(compiled for rule, compiled in rules if applies_to(rule, name, tool.effect)),
             kept_by=tuple(sorted(kept.get(name, ()))),
+            needs=tuple(
+                CompiledNeed(
+                    look=Look(name="result", call=need.call, same=need.same),
+                    where=conditions.needs_where.get((name, index)),
+                    within_s=need.within,
+                    since=need.since,
+                )
+                for index, need in enumerate(tool.needs)
+            ),
+            read_out=tool.confirm.read_out if tool.confirm is not None else (),
+            keyed=(
+                Keyed(
+                    args=tool.idempotent.key,
+                    passed_as=tool.idempotent.passed_as,
+                    forever=tool.idempotent.scope == "forever",
+                )
+                if tool.idempotent is not None
+                else None
+            ),
+            settling=_settling(name, tool, shapes, conditions),
+            undoing=_undoing(tool),
         )
     return Policy(
         contract=contract,
