@@ -403,6 +403,8 @@ class Conditions:
     """By capability and criterion."""
     needs_where: Mapping[tuple[str, int], Condition]
     done_when: Mapping[str, Condition]
+    trust: Mapping[tuple[str, tuple[str, ...]], Condition]
+    """By tool and path in its result, as `Shape.walk` gives it: where it is true, the part is trusted."""
     zone: str
 
     def bind(
@@ -485,6 +487,7 @@ class _Compiler:
         fails_when: dict[str, Condition] = {}
         needs_where: dict[tuple[str, int], Condition] = {}
         done_when: dict[str, Condition] = {}
+        trust: dict[tuple[str, tuple[str, ...]], Condition] = {}
         for name, tool in contract.tools.items():
             if tool.fails_when is not None:
                 made = self.single(
@@ -503,7 +506,7 @@ class _Compiler:
                 made = self.single(tool.lookup.done_when, self.result_scope(name, tool.lookup.tool), path)
                 if made is not None:
                     done_when[name] = made
-            self.trust(name)
+            trust |= self.trust(name)
         success: dict[tuple[str, str], Condition] = {}
         for name, capability in contract.capabilities.items():
             for i, criterion in enumerate(capability.success):
@@ -518,6 +521,7 @@ class _Compiler:
             success=success,
             needs_where=needs_where,
             done_when=done_when,
+            trust=trust,
             zone=contract.zone,
         )
         return conditions, self.findings
@@ -575,16 +579,18 @@ class _Compiler:
     def wrong(self, path: Path, text: str) -> None:
         self.findings.append(Finding(text=text, path=path, code="condition"))
 
-    def trust(self, tool: str) -> None:
+    def trust(self, tool: str) -> Mapping[tuple[str, tuple[str, ...]], Condition]:
         """`trust: {when: …}` is looked at over `item`, the value that it stands at."""
+        found: dict[tuple[str, tuple[str, ...]], Condition] = {}
         returns = self.shapes.returns.get(tool)
-        if returns is None:
-            return
-        for path, shape in returns.walk(("tools", tool, "returns")):
+        for path, shape in returns.walk() if returns is not None else ():
             if shape.trust_when is not None:
-                variable = self.whole("item", shape, lambda b: b.result, None)
+                variable = self.whole("item", shape, lambda b: b.result, "b.result")
                 scope = Scope(variables={"item": variable}, types=self.types, zone=self.contract.zone, place="trust")
-                self.program(shape.trust_when, scope, (*path, "trust", "when"), "")
+                made = self.single(shape.trust_when, scope, ("tools", tool, "returns", *path, "trust", "when"))
+                if made is not None:
+                    found[tool, path] = made
+        return found
 
     # scopes --------------------------------------------------------------------------------------------------------
 

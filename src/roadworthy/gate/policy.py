@@ -12,6 +12,7 @@ from roadworthy.contract.resolve import shapes_of
 from roadworthy.contract.shapes import Shape, Shapes
 from roadworthy.core.types import Level
 from roadworthy.gate.values import Arguments, Result
+from roadworthy.gate.walk import Walk, compile_walks
 
 Effect = Literal["read", "compute", "write", "send"]
 ACTING: frozenset[str] = frozenset({"write", "send"})
@@ -184,6 +185,8 @@ class Policy:
     bridged: frozenset[str]
     """Entities that can be reached by a `same_as` look-up only."""
     facts: Arguments
+    walks: Mapping[str, Walk]
+    """By tool, how its results are taken apart."""
     approvers: Mapping[str, str | None]
     start_levels: Mapping[str, Level]
     ceilings: Mapping[str, Level]
@@ -318,6 +321,7 @@ def _compile(contract: Contract) -> Policy:
         subject_entity=contract.subject.entity if contract.subject is not None else None,
         bridged=frozenset(bridge.to for bridge in contract.same_as),
         facts=Arguments(shapes.facts),
+        walks=compile_walks(shapes, conditions),
         approvers={name: spec.autonomy.approver for name, spec in contract.capabilities.items()},
         start_levels={name: spec.autonomy.start for name, spec in contract.capabilities.items()},
         ceilings={name: spec.autonomy.ceiling for name, spec in contract.capabilities.items()},
