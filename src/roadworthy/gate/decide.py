@@ -13,7 +13,8 @@ from typing import Any
 
 from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.types import LEVELS, STRICTNESS, Action, Level, Reason, Ruling, Verdict
-from roadworthy.gate.policy import CompiledRule, Policy, ToolPolicy
+from roadworthy.gate import needs
+from roadworthy.gate.policy import USER, CompiledRule, Policy, ToolPolicy
 from roadworthy.gate.state import RunState, frozen, leaves
 from roadworthy.gate.values import BadValue
 
@@ -47,6 +48,8 @@ def decide(policy: Policy, state: RunState, action: Action, *, now: datetime) ->
     level = state.level_of(tool)
     _access(policy, state, action, tool, reasons)
     _budgets(policy, state, tool, now, reasons)
+    if tool.needs or tool.read_out or tool.keyed is not None:
+        needs.judge(policy, state, tool, action.args, now, reasons)
     if tool.rules:
         _rules(policy, state, action, tool, now, reasons)
     if tool.acts and level == "approval" and not tool.escalates:
@@ -164,7 +167,7 @@ def _rules(
                     enforced=rule.enforce,
                 )
                 break
-            given[f"{rule.id}/{look.name}"] = found[key]
+            given[f"{rule.id}/{look.name}"] = found[key].value
     binding = policy.conditions.bind(
         tool.name,
         args=action.args,
@@ -179,7 +182,7 @@ def _rules(
         if rule.id in missing:
             reasons.append(missing[rule.id])
         elif rule.condition is None:
-            reasons.append(_of_rule(policy, state, tool, rule))
+            _fire(policy, state, action, tool, rule, reasons)
         else:
             try:
                 holds = rule.condition.holds(binding)
@@ -190,7 +193,15 @@ def _rules(
                 )
                 continue
             if holds:
-                reasons.append(_of_rule(policy, state, tool, rule))
+                _fire(policy, state, action, tool, rule, reasons)
+
+
+def _fire(
+    policy: Policy, state: RunState, action: Action, tool: ToolPolicy, rule: CompiledRule, reasons: list[Reason]
+) -> None:
+    if rule.role == USER and not needs.unconfirmed(state, tool, action.args, tuple(action.args)):
+        return  # the user, who was to be asked, has said yes to just this
+    reasons.append(_of_rule(policy, state, tool, rule))
 
 
 _RULED: Mapping[str, str] = {

@@ -19,6 +19,10 @@ ACTING: frozenset[str] = frozenset({"write", "send"})
 """Effects that change something, and so wait for the level."""
 
 
+USER = "user"
+"""The role that means the user of the run, and nobody of the staff."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What a rule wants to have seen: the latest result of `call` with the same values of `same`."""
@@ -169,6 +173,8 @@ class ToolPolicy:
     needs: tuple[CompiledNeed, ...] = ()
     read_out: tuple[str, ...] = ()
     """The arguments that the user must have said yes to; empty where no confirmation is needed."""
+    asks_user: bool = False
+    """Whether a rule about it asks the user."""
     keyed: Keyed | None = None
     settling: Settling | None = None
     undoing: Undoing | None = None
@@ -187,6 +193,8 @@ class Policy:
     facts: Arguments
     walks: Mapping[str, Walk]
     """By tool, how its results are taken apart."""
+    confirms: bool
+    """Whether any call wants the user's yes, so that questions and answers must be remembered."""
     approvers: Mapping[str, str | None]
     start_levels: Mapping[str, Level]
     ceilings: Mapping[str, Level]
@@ -302,6 +310,7 @@ def _compile(contract: Contract) -> Policy:
                 for index, need in enumerate(tool.needs)
             ),
             read_out=tool.confirm.read_out if tool.confirm is not None else (),
+            asks_user=any(r.role == USER for rule, r in rules if applies_to(rule, name, tool.effect)),
             keyed=(
                 Keyed(
                     args=tool.idempotent.key,
@@ -322,6 +331,8 @@ def _compile(contract: Contract) -> Policy:
         bridged=frozenset(bridge.to for bridge in contract.same_as),
         facts=Arguments(shapes.facts),
         walks=compile_walks(shapes, conditions),
+        confirms=any(t.confirm is not None for t in contract.tools.values())
+        or any(r.ask is not None and r.ask.role == USER for r in contract.rules),
         approvers={name: spec.autonomy.approver for name, spec in contract.capabilities.items()},
         start_levels={name: spec.autonomy.start for name, spec in contract.capabilities.items()},
         ceilings={name: spec.autonomy.ceiling for name, spec in contract.capabilities.items()},

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, cast
 
 from roadworthy.contract.shapes import Shape
 from roadworthy.core.types import LEVELS, Done, Level, Status
+from roadworthy.gate.confirm import Confirmations
 from roadworthy.gate.policy import Policy, ToolPolicy
 from roadworthy.gate.values import MISSING, BadValue
 
@@ -46,17 +48,38 @@ def frozen(value: Any) -> Any:
     return "nan" if value != value else value  # not-a-number is unlike itself, and would be a new value every time
 
 
+def key_of(names: Sequence[str], args: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What some arguments of a call come to, to be compared with other calls."""
+    return tuple(frozen(args.get(name)) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result that later calls may need to have seen."""
+
+    value: Any
+    """Typed."""
+    at: datetime
+    """When it was seen."""
+    order: int
+    """Its place among everything that the run has seen and done."""
+
+
 class RunState:
     """The memory of one run. Not thread-safe: its run holds a lock around it."""
 
     __slots__ = (
         "capabilities",
+        "confirmations",
         "counts",
         "denials",
         "facts",
+        "keys",
         "kept",
         "last_at",
+        "last_calls",
         "levels",
+        "order",
         "own",
         "policy",
         "principal",
@@ -67,6 +90,7 @@ class RunState:
         "stopped",
         "subject",
         "sums",
+        "tokens",
         "tool_calls",
         "waited_s",
         "words",
@@ -104,7 +128,15 @@ class RunState:
         """Entities that belong to the subject, as far as this run has learnt."""
         self.counts: dict[str, int] = {}
         self.sums: dict[tuple[str, str], Decimal] = {}
-        self.kept: dict[tuple[str, tuple[str, ...]], dict[Any, Any]] = {}
+        self.kept: dict[tuple[str, tuple[str, ...]], dict[Any, Kept]] = {}
+        self.order = 0
+        self.last_calls: dict[str, int] = {}
+        """By tool, the place of its latest call that did something or may have."""
+        self.keys: dict[tuple[str, Any], Any] = {}
+        """By tool and idempotency key, all arguments of the call that had it first."""
+        self.confirmations: Confirmations | None = Confirmations() if policy.confirms else None
+        self.tokens = 0
+        """Tokens that models have used for this run, as far as anybody reported them."""
         self.tool_calls = 0
         self.writes = 0
         self.denials: Counter[Any] = Counter()
@@ -139,6 +171,13 @@ class RunState:
             self.waited_s += (at - self.last_at).total_seconds()
             self.last_at = at
         self.words = f"{self.words}\n{text}" if self.words else text
+        if self.confirmations is not None:
+            self.confirmations.heard(text)
+
+    def said(self, text: str) -> None:
+        """The agent told the user something, and it was delivered."""
+        if self.confirmations is not None:
+            self.confirmations.said(text)
 
     def open(self, capability: str) -> None:
         if capability not in self.capabilities:
@@ -147,12 +186,26 @@ class RunState:
     def reserve(self, tool: ToolPolicy, args: Mapping[str, Any]) -> None:
         """Count a call that is about to be carried or simulated, so that a parallel one sees it."""
         self._count(tool, args, 1)
+        self.order += 1
+        self.last_calls[tool.name] = self.order
+        if tool.keyed is not None:
+            self.keys.setdefault((tool.name, key_of(tool.keyed.args, args)), frozen(args))
+        self._use_consent(tool, args, 1)
 
     def release(self, tool: ToolPolicy, args: Mapping[str, Any], *, called: bool = True) -> None:
         """Take back a reservation: nothing was done. A call that failed was a call all the same, and stays counted."""
         self._count(tool, args, -1)
         if called:
             self.tool_calls += 1
+        self._use_consent(tool, args, -1)
+
+    def _use_consent(self, tool: ToolPolicy, args: Mapping[str, Any], by: int) -> None:
+        if self.confirmations is None:
+            return
+        if tool.read_out:
+            self.confirmations.use((tool.name, key_of(tool.read_out, args)), by)
+        if tool.asks_user and tuple(args) != tool.read_out:
+            self.confirmations.use((tool.name, key_of(tuple(args), args)), by)
 
     def _count(self, tool: ToolPolicy, args: Mapping[str, Any], by: int) -> None:
         self.counts[tool.name] = self.counts.get(tool.name, 0) + by
@@ -181,12 +234,17 @@ class RunState:
         value: Any,
         *,
         typed: Any = MISSING,
+        at: datetime | None = None,
     ) -> str | None:
-        """Learn from a result: the subject, what belongs to it, what rules with `with` look at.
+        """Learn from a result: the subject, what belongs to it, what `with` and `needs` look at.
 
-        `typed`: the result as `tool.result` reads it, where that was done already. Returns the key of a *second*
+        `typed`: the result as `tool.result` reads it, where that was done already. `at`: when it came, for `needs`
+        with `within`; the time of the last entry unless told. Returns the key of a *second*
         subject when the result of an establishing look-up names one: then nothing is learnt, and it must be withheld.
         """
+        self.order += 1
+        if tool.name in self.last_calls and status != "failed":
+            self.last_calls[tool.name] = self.order
         if done == "simulated":
             self.simulated.update(v for v in leaves(value) if isinstance(v, str) and v.startswith(SIMULATED))
             return None
@@ -203,8 +261,8 @@ class RunState:
             if second is not None:
                 return second
         for same in tool.kept_by:
-            key = tuple(frozen(args.get(name)) for name in same)
-            self.kept.setdefault((tool.name, same), {})[key] = typed
+            seen = Kept(typed, at or self.last_at, self.order)
+            self.kept.setdefault((tool.name, same), {})[key_of(same, args)] = seen
         if self.subject is not None and self.policy.subject_entity is not None and shape is not None:
             named = [(spec.entity, key) for spec in tool.entity_args for key in spec.keys(args)]
             about = bool(named) and all(entity in self.own for entity in named)
