@@ -16,7 +16,7 @@ import pytest
 
 from roadworthy import Contract, Entry, Gate, Ledger
 from roadworthy.core.errors import HarnessError, LedgerError
-from roadworthy.core.types import Draft, Kind, Realm
+from roadworthy.core.types import Draft, Guard, Kind, Realm
 from roadworthy.examples.scripted.messages import Message, ToolSchema
 from roadworthy.gate.run import Run
 
@@ -197,14 +197,15 @@ class BrokenLedger:
 
     def __init__(self, ledger: Ledger, kind: str, error: Exception) -> None:
         self.ledger, self.kind, self.error = ledger, kind, error
+        self.id = ledger.id
 
-    def append(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
+    def append(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> tuple[Entry, ...]:
         if any(draft.kind == self.kind for draft in drafts):
             raise self.error
-        return tuple(self.ledger.append(drafts))
+        return tuple(self.ledger.append(drafts, guards))
 
-    async def aappend(self, drafts: Sequence[Draft]) -> tuple[Entry, ...]:
-        return self.append(drafts)
+    async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> tuple[Entry, ...]:
+        return self.append(drafts, guards)
 
     def entries(
         self,

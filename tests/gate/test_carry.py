@@ -12,7 +12,7 @@ import pytest
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import VirtualClock
 from roadworthy.core.errors import HarnessError, LedgerError, UsageError
-from roadworthy.core.types import Draft
+from roadworthy.core.types import Draft, Guard
 from roadworthy.gate.carry import NotDone
 
 from .conftest import Calls, Desk
@@ -254,15 +254,16 @@ class Broken:
     def __init__(self, ledger: Ledger, after: int) -> None:
         self.ledger = ledger
         self.left = after
+        self.id = ledger.id
 
-    def append(self, drafts: Sequence[Draft]) -> Any:
+    def append(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Any:
         self.left -= 1
         if self.left < 0:
             raise LedgerError("the disk is full")
-        return self.ledger.append(drafts)
+        return self.ledger.append(drafts, guards)
 
-    async def aappend(self, drafts: Sequence[Draft]) -> Any:
-        return self.append(drafts)
+    async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Any:
+        return self.append(drafts, guards)
 
     def entries(self, **kwargs: Any) -> Any:
         return self.ledger.entries(**kwargs)

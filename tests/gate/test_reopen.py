@@ -11,7 +11,7 @@ import pytest
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import VirtualClock
 from roadworthy.core.errors import ContractError, UsageError
-from roadworthy.core.types import Draft, Entry
+from roadworthy.core.types import Draft, Entry, Guard
 
 ONCE = """
 roadworthy: 1
@@ -99,10 +99,10 @@ def test_a_call_of_another_process_between_decision_and_intent_bites(
     class Meddled(Ledger):
         """Another process pays just before our intent is written."""
 
-        def append(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+        def append(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
             if not done and any(d.kind == "intent" for d in drafts):
                 done.append(gate.run(id="t", principal="bot").call("pay", {"n": 1}, pay).status)
-            return super().append(drafts)
+            return super().append(drafts, guards)
 
     gate.run(id="t", principal="bot", capability="c", subject="C-1")
     with Meddled.open(tmp_path / "runs.db") as meddled:

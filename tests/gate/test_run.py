@@ -111,13 +111,15 @@ def test_a_stop_written_between_decision_and_intent_bites(contract: Contract, le
     class Meddled:
         """Somebody stops the agent just before our intent is written."""
 
-        def append(self, drafts: Any) -> Any:
+        id = ledger.id
+
+        def append(self, drafts: Any, guards: Any = ()) -> Any:
             if any(d.kind == "intent" for d in drafts):
                 gate.stop(because="now", by="care-lead")
-            return ledger.append(drafts)
+            return ledger.append(drafts, guards)
 
-        async def aappend(self, drafts: Any) -> Any:
-            return self.append(drafts)
+        async def aappend(self, drafts: Any, guards: Any = ()) -> Any:
+            return self.append(drafts, guards)
 
         def entries(self, **kwargs: Any) -> Any:
             return ledger.entries(**kwargs)

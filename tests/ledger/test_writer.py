@@ -8,9 +8,9 @@ from concurrent.futures import Future
 
 import pytest
 
-from roadworthy.core.errors import LedgerError
+from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Draft, Entry
-from roadworthy.ledger.engine import Busy
+from roadworthy.ledger.engine import Append, Busy
 from roadworthy.ledger.rows import Place, Row, RunSummary, row_of
 from roadworthy.ledger.store import Ledger
 
@@ -22,6 +22,7 @@ class Disk:
 
     read_only = False
     name = "the test's disk"
+    id = "disk"
 
     def __init__(self) -> None:
         self.groups: list[int] = []
@@ -31,15 +32,18 @@ class Disk:
         self.writing = threading.Event()
         self.closed = False
 
-    def write(self, rows: Sequence[Row]) -> list[Place]:
+    def write(self, appends: Sequence[Append]) -> list[list[Place] | Conflict]:
         self.writing.set()
         assert self.may_write.wait(10)
         if self.fail is not None:
             raise self.fail
-        self.groups.append(len(rows))
-        first = len(self.rows)
-        self.rows += rows
-        return [(first + i + 1, 1) for i in range(len(rows))]
+        self.groups.append(sum(len(rows) for rows, _ in appends))
+        places: list[list[Place] | Conflict] = []
+        for rows, _ in appends:
+            first = len(self.rows)
+            self.rows += rows
+            places.append([(first + i + 1, 1) for i in range(len(rows))])
+        return places
 
     def read(
         self, *, run: str | None, kind: str | None, world: str | None, after: int, limit: int

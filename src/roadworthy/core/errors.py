@@ -6,6 +6,7 @@
     │   ├── ScenarioError  the author of a scenario
     │   └── RunsError      whoever recorded the runs file
     ├── LedgerError        whoever runs the machine: disk, lock, version
+    │   └── Conflict       the caller: somebody was first, or a budget is used up
     ├── HarnessError       the trials themselves are broken; never counted as the agent's failure
     └── Suspended          nobody: the run waits for a person
 
@@ -17,7 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar, Literal
+
+from roadworthy.core.types import Guard, Reservation
 
 
 class RoadworthyError(Exception):
@@ -93,6 +97,26 @@ class LedgerError(RoadworthyError):
     """The ledger cannot be read or written. What was acknowledged before stays."""
 
     code = "RW-301"
+
+
+class Conflict(LedgerError):
+    """A guard of an append did not hold, so nothing of that append was written. The ledger itself is well."""
+
+    code = "RW-302"
+
+    def __init__(self, guard: Guard, found: Decimal | str) -> None:
+        if isinstance(guard, Reservation):
+            text = (
+                f"{guard.account} holds {found}, and {guard.amount} more would pass its limit of {guard.limit}; "
+                "nothing was written. Ask for less, or wait until something is given back"
+            )
+        else:
+            text = f"{guard.key} was claimed before, for {found}; nothing was written. Go by what stands there"
+        super().__init__(text)
+        self.guard = guard
+        """The first one that did not hold."""
+        self.found = found
+        """What the account holds now, or what stands behind the claimed key."""
 
 
 class HarnessError(RoadworthyError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
 
 Ruling = Literal["allow", "clarify", "ask", "deny"]
 """What the gate says about an action. Strictest first: deny, clarify, ask, allow."""
@@ -152,3 +153,33 @@ class Entry:
     kind: Kind
     cause: str | None
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """A guard of an append: an amount taken from a budget that several runs and processes share.
+
+    It holds where the account's sum with this amount does not pass the limit; then the amount is in the sum.
+    """
+
+    account: str
+    """Names the budget; accounts begin at 0 and are made when they are first named."""
+    amount: Decimal
+    """Finite. An amount below 0 gives back, and always holds."""
+    limit: Decimal | None
+    """The most that the account may then hold; None: as much as it likes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A guard of an append: something that is to happen once. The first to claim a key has it for good."""
+
+    key: str
+    value: str
+    """What stands behind the key from then on."""
+    again: bool = False
+    """Whether the claim holds where the key stands with this same value already."""
+
+
+Guard: TypeAlias = Reservation | Claim
+"""What must hold, in the very transaction that writes the entries; where it does not, nothing is written."""

@@ -8,7 +8,8 @@ from concurrent.futures import Future
 from functools import partial
 
 from roadworthy.core.errors import LedgerError
-from roadworthy.core.types import Draft, Entry
+from roadworthy.core.types import Draft, Entry, Guard
+from roadworthy.ledger.guards import Tally, checked
 from roadworthy.ledger.rows import CONTROLS, Appended, Place, Row, draft_of, entry_of, pack, row_of
 
 Submit = Callable[[Sequence[Row]], Future[Sequence[Entry]]]
@@ -19,10 +20,14 @@ class Batch:
     """Looks like a ledger to the gate, and becomes durable once, at its end.
 
     Places in it are provisional: they count from 1, and `commit` gives the final ones. A batch without a ledger is for
-    worker processes: `pack` gives its bytes for `Ledger.submit` in the process that writes.
+    worker processes: `pack` gives its bytes for `Ledger.submit` in the process that writes. Guards are judged within
+    the batch, against nothing but the batch: a trial spends nobody else's budget, and two trials never collide.
     """
 
-    __slots__ = ("__weakref__", "_controls", "_lock", "_rows", "_searched", "_submit", "_submitted")
+    __slots__ = ("__weakref__", "_controls", "_lock", "_rows", "_searched", "_submit", "_submitted", "_tally")
+
+    id = "test"
+    """No ledger has this id, so nothing that was signed for a trial counts anywhere else."""
 
     def __init__(self, submit: Submit | None = None) -> None:
         self._submit = submit
@@ -30,14 +35,24 @@ class Batch:
         self._rows: list[Row] = []
         self._controls: list[int] = []
         self._searched = 0
+        self._tally: Tally | None = None
         self._lock = threading.Lock()
 
-    def append(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
-        """Add drafts, all or none. Raises LedgerError for what no ledger can keep, and after `submit` or `commit`."""
+    def append(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
+        """Add drafts, all or none.
+
+        Raises Conflict where a guard does not hold, LedgerError for what no ledger can keep and after `submit`.
+        """
         rows = [row_of(draft) for draft in drafts]
+        checked(guards)
         with self._lock:
             if self._submitted:
                 raise LedgerError("this batch was committed, and nothing can be added to it: begin another one")
+            if guards:
+                self._tally = self._tally or Tally()
+                conflict = self._tally.admit(guards)
+                if conflict is not None:
+                    raise conflict
             first = len(self._rows)
             self._rows += rows
         return Appended(rows, partial(self._place, first))
@@ -47,9 +62,9 @@ class Batch:
         run = self._rows[at][2]
         return at + 1, 0 if run is None else sum(row[2] == run for row in self._rows[: at + 1])
 
-    async def aappend(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+    async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
         """As `append`."""
-        return self.append(drafts)
+        return self.append(drafts, guards)
 
     def entries(
         self,
@@ -76,7 +91,7 @@ class Batch:
                 yield entry_of(row, (seq, run_seq))
 
     def controls(self, after: int = 0) -> Sequence[Entry]:
-        """Stops and level changes of this batch with seq > after."""
+        """Stops, level changes and signatures of this batch with seq > after."""
         with self._lock:
             fresh = range(self._searched, len(self._rows))
             self._controls += [at for at in fresh if self._rows[at][3] in CONTROLS]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from roadworthy.core.errors import LedgerError
+from roadworthy.core.errors import Conflict, LedgerError
+from roadworthy.core.types import Guard
 from roadworthy.ledger.rows import Place, Row, RunSummary
+
+Append: TypeAlias = tuple[Sequence[Row], Sequence[Guard]]
+"""Rows that belong together, and what must hold for them to be written."""
 
 
 class Busy(LedgerError):
@@ -23,9 +27,16 @@ class Store(Protocol):
         """Where it lies, for messages."""
         ...
 
-    def write(self, rows: Sequence[Row]) -> list[Place]:
-        """Append all rows or none, and return once they are durable. Other processes may append to the same store.
+    @property
+    def id(self) -> str:
+        """What tells this store from all others, for as long as it exists. Raises LedgerError where it has none yet."""
+        ...
 
+    def write(self, appends: Sequence[Append]) -> list[list[Place] | Conflict]:
+        """Write the appends in one transaction, and return once they are durable.
+
+        An append whose guards do not all hold is left out, whole, and the others are written. Guards see what earlier
+        appends have changed, and what other processes have, who may append to the same store.
         Raises Busy where another process holds the store for too long, LedgerError for what will not go away by itself.
         """
         ...

@@ -27,13 +27,16 @@ Place: TypeAlias = tuple[int, int]
 MAX_BODY = 4 * 2**20
 """Bytes that the body of one entry may have."""
 
-CONTROLS: tuple[Kind, ...] = ("level", "stop")
-"""Kinds that change what running gates may do."""
+CONTROLS: tuple[Kind, ...] = ("level", "stop", "signature")
+"""Kinds that change what gates may do."""
 
 OF_THE_WHOLE: frozenset[Kind] = frozenset(
-    ("contract", "level", "stop", "manifest", "release", "export", "prune", "key")
+    ("contract", "level", "stop", "signature", "manifest", "release", "export", "prune", "key")
 )
 """Kinds that belong to no run."""
+
+SOUGHT: tuple[Kind, ...] = ("question", "answer", "undo", "observation", "drift")
+"""Kinds that belong to runs, and are looked for over the whole ledger. What stands here is part of the format."""
 
 _KINDS = frozenset(get_args(Kind))
 _WORLDS = frozenset(get_args(Realm))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
+from roadworthy.ledger.rows import SOUGHT
+
 VERSION = 1
 """Of the tables below. A ledger of another version is refused."""
 
@@ -41,3 +43,34 @@ A cheap test, because every insert makes it: a list of kinds in its place double
 
 by_kind = Index("entries_by_kind", entries.c.kind, entries.c.seq, sqlite_where=OF_NO_RUN, postgresql_where=OF_NO_RUN)
 """Entries about the whole ledger, such as contracts and stops: few, and asked for by kind."""
+
+OF_SOUGHT_KIND = text("({})".format(" OR ".join(f"kind = '{kind}'" for kind in SOUGHT)))
+"""As with OF_NO_RUN, word for word. Single comparisons, which cost an insert far less than `kind IN (...)` does."""
+
+by_sought = Index(
+    "entries_by_sought", entries.c.kind, entries.c.seq, sqlite_where=OF_SOUGHT_KIND, postgresql_where=OF_SOUGHT_KIND
+)
+"""Entries of runs that are looked for over the whole ledger, such as open questions: few, and asked for by kind."""
+
+# What follows stands beside the entries, and is made in ledgers of earlier times when they are next opened to append:
+# readers of this version's entries need none of it.
+
+identity = Table("identity", metadata, Column("id", Text, nullable=False))
+"""One row: what tells this ledger from all others."""
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    # As text: the engines' own numbers are binary, or differ.
+    Column("total", Text, nullable=False),
+)
+"""The sums that reservations have come to."""
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What was claimed, and for what."""

@@ -6,27 +6,42 @@ import contextlib
 import ctypes
 import logging
 import os
+import secrets
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Select, bindparam, func, select, text
+from sqlalchemy import Index, Select, Table, bindparam, func, select, text
 from sqlalchemy.dialects import sqlite as dialects
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 from roadworthy.core.canonical import loads
-from roadworthy.core.errors import LedgerError
+from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Realm
-from roadworthy.ledger.engine import Busy
-from roadworthy.ledger.rows import CONTROLS, OF_THE_WHOLE, Place, Row, RunSummary, time_of
-from roadworthy.ledger.schema import OF_NO_RUN, VERSION, about, by_kind, by_run, entries
+from roadworthy.ledger.engine import Append, Busy
+from roadworthy.ledger.guards import Tally
+from roadworthy.ledger.rows import CONTROLS, OF_THE_WHOLE, SOUGHT, Place, Row, RunSummary, time_of
+from roadworthy.ledger.schema import (
+    OF_NO_RUN,
+    OF_SOUGHT_KIND,
+    VERSION,
+    about,
+    accounts,
+    by_kind,
+    by_run,
+    by_sought,
+    claims,
+    entries,
+    identity,
+)
 
 APPLICATION_ID: Final = 0x52574C47
 """"RWLG": how `file` and we tell a ledger from other SQLite files."""
@@ -59,7 +74,7 @@ def _insert() -> str:
 
 
 @cache
-def _read(*, run: bool, kind: bool, whole: bool, world: bool) -> str:
+def _read(*, run: bool, kind: bool, whole: bool, sought: bool, world: bool) -> str:
     found: Select[Any] = select(entries).where(entries.c.seq > bindparam("after"))
     if run:
         found = found.where(entries.c.run == bindparam("run"))
@@ -67,10 +82,39 @@ def _read(*, run: bool, kind: bool, whole: bool, world: bool) -> str:
         found = found.where(entries.c.kind == bindparam("kind"))
     if whole:
         found = found.where(OF_NO_RUN)
+    if sought:
+        found = found.where(OF_SOUGHT_KIND)
     if world:
         found = found.where(entries.c.world == bindparam("world"))
     order = entries.c.run_seq if run else entries.c.seq
     return _sql(found.order_by(order)) + _LIMIT
+
+
+@cache
+def _identity() -> str:
+    return _sql(select(identity.c.id))
+
+
+@cache
+def _total() -> str:
+    return _sql(select(accounts.c.total).where(accounts.c.account == bindparam("account")))
+
+
+@cache
+def _claimed() -> str:
+    return _sql(select(claims.c.value).where(claims.c.key == bindparam("key")))
+
+
+@cache
+def _keep_total() -> str:
+    put = dialects.insert(accounts).values(account=bindparam("account"), total=bindparam("total"))
+    return _sql(put.on_conflict_do_update(index_elements=["account"], set_={"total": put.excluded.total}))
+
+
+@cache
+def _keep_claim() -> str:
+    put = dialects.insert(claims).values(key=bindparam("key"), value=bindparam("value"))
+    return _sql(put.on_conflict_do_nothing(index_elements=["key"]))
 
 
 @cache
@@ -157,6 +201,7 @@ class SqliteStore:
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.read_only = read_only
         self._path = path
+        self._id: str | None = None
         self._tip = 0
         self._tips: dict[str, int] = {}
         self._foreign = 0
@@ -175,6 +220,20 @@ class SqliteStore:
     @property
     def name(self) -> str:
         return "in memory" if self._path is None else str(self._path)
+
+    @property
+    def id(self) -> str:
+        if self._id is None:
+            with self._reader() as connection:
+                if identity.name in self._tables(connection):
+                    found = connection.execute(_identity()).fetchone()
+                    self._id = found[0] if found is not None else None
+            if self._id is None:
+                raise LedgerError(
+                    f"the ledger {self.name} was written by an earlier version and has no id yet: open it once "
+                    "without read_only, and it gets one"
+                )
+        return self._id
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -242,13 +301,13 @@ class SqliteStore:
                     f"the ledger {self.name} cannot be kept safely there (journal {mode}, sync {sync}): put it on a "
                     "disk of this machine, not on a network drive"
                 )
-        if not known:
+        if not known or self._beside(connection):
             self._create(connection)
         self._tip = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0]
 
     def _known(self, connection: sqlite3.Connection) -> bool:
         """Whether the tables are there; False for an empty file. Raises LedgerError for what is no ledger of ours."""
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = self._tables(connection)
         mark = connection.execute("PRAGMA application_id").fetchone()[0]
         if not tables and mark in (0, APPLICATION_ID) and not self.read_only:
             return False
@@ -264,6 +323,15 @@ class SqliteStore:
             )
         return True
 
+    @staticmethod
+    def _tables(connection: sqlite3.Connection) -> set[str]:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def _beside(self, connection: sqlite3.Connection) -> list[Table | Index]:
+        """What a ledger of an earlier version lacks beside its entries."""
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        return [part for part in (identity, accounts, claims, by_sought) if part.name not in there]
+
     def _create(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -274,6 +342,10 @@ class SqliteStore:
                     connection.execute(_sql(CreateIndex(index)))
                 connection.execute("INSERT INTO ledger (version) VALUES (?)", (VERSION,))
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            for part in self._beside(connection):
+                connection.execute(_sql(CreateTable(part) if isinstance(part, Table) else CreateIndex(part)))
+                if part is identity:
+                    connection.execute("INSERT INTO identity (id) VALUES (?)", (secrets.token_hex(16),))
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -282,14 +354,14 @@ class SqliteStore:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def write(self, rows: Sequence[Row]) -> list[Place]:
+    def write(self, appends: Sequence[Append]) -> list[list[Place] | Conflict]:
         with self._lock if self._path is None else contextlib.nullcontext():
             try:
-                return self._write(rows)
+                return self._write(appends)
             except sqlite3.Error as cause:
                 raise trouble(cause, self.name) from cause
 
-    def _write(self, rows: Sequence[Row]) -> list[Place]:
+    def _write(self, appends: Sequence[Append]) -> list[list[Place] | Conflict]:
         connection = self._main
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -299,21 +371,33 @@ class SqliteStore:
             elif len(self._tips) > _KNOWN_RUNS:
                 self._tips.clear()
             tips = self._tips
-            places: list[Place] = []
+            tally: Tally | None = None
+            written: list[list[Place] | Conflict] = []
             values: list[tuple[Any, ...]] = []
-            for at, world, run, kind, cause, body in rows:
-                seq += 1
-                run_seq = 0
-                if run is not None:
-                    last = tips.get(run)
-                    if last is None:
-                        (last,) = connection.execute(
-                            "SELECT coalesce(max(run_seq), 0) FROM entries WHERE run = ?", (run,)
-                        ).fetchone()
-                    run_seq = tips[run] = last + 1
-                places.append((seq, run_seq))
-                values.append((seq, at, world, run, run_seq, kind, cause, body))
+            for rows, guards in appends:
+                if guards:
+                    tally = tally or Tally(self._total, self._claimed)
+                    conflict = tally.admit(guards)
+                    if conflict is not None:
+                        written.append(conflict)
+                        continue
+                places: list[Place] = []
+                for at, world, run, kind, cause, body in rows:
+                    seq += 1
+                    run_seq = 0
+                    if run is not None:
+                        last = tips.get(run)
+                        if last is None:
+                            (last,) = connection.execute(
+                                "SELECT coalesce(max(run_seq), 0) FROM entries WHERE run = ?", (run,)
+                            ).fetchone()
+                        run_seq = tips[run] = last + 1
+                    places.append((seq, run_seq))
+                    values.append((seq, at, world, run, run_seq, kind, cause, body))
+                written.append(places)
             connection.executemany(_insert(), values)
+            if tally is not None:
+                self._keep(tally)
             connection.execute("COMMIT")
         except BaseException:
             self._tips.clear()
@@ -321,7 +405,30 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
             raise
         self._tip = seq
-        return places
+        return written
+
+    def _total(self, account: str) -> Decimal | None:
+        found = self._main.execute(_total(), {"account": account}).fetchone()
+        if found is None:
+            return None
+        try:
+            total = Decimal(found[0])
+        except (InvalidOperation, TypeError, ValueError):
+            total = None
+        if total is None or not total.is_finite():
+            raise LedgerError(
+                f"the ledger {self.name} is damaged, its account {account} holds {found[0]!r}: restore it from a backup"
+            )
+        return total
+
+    def _claimed(self, key: str) -> str | None:
+        found = self._main.execute(_claimed(), {"key": key}).fetchone()
+        return None if found is None else str(found[0])
+
+    def _keep(self, tally: Tally) -> None:
+        totals = [{"account": account, "total": format(total, "f")} for account, total in tally.totals.items()]
+        self._main.executemany(_keep_total(), totals)
+        self._main.executemany(_keep_claim(), [{"key": key, "value": value} for key, value in tally.claims.items()])
 
     def _others_wrote(self) -> None:
         self._tips.clear()
@@ -383,7 +490,13 @@ class SqliteStore:
     def read(
         self, *, run: str | None, kind: str | None, world: str | None, after: int, limit: int
     ) -> Sequence[tuple[Row, Place]]:
-        sql = _read(run=run is not None, kind=kind is not None, whole=kind in OF_THE_WHOLE, world=world is not None)
+        sql = _read(
+            run=run is not None,
+            kind=kind is not None,
+            whole=kind in OF_THE_WHOLE,
+            sought=kind in SOUGHT and run is None,
+            world=world is not None,
+        )
         wanted = {"run": run, "kind": kind, "world": world}
         given: dict[str, object] = {name: value for name, value in wanted.items() if value is not None}
         with self._reader() as connection:

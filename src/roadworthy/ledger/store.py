@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Protocol, Self, cast
 
 from roadworthy.core.errors import LedgerError
-from roadworthy.core.types import Draft, Entry, Kind, Realm
+from roadworthy.core.types import Draft, Entry, Guard, Kind, Realm
 from roadworthy.ledger.batch import Batch
 from roadworthy.ledger.engine import Store
+from roadworthy.ledger.guards import checked
 from roadworthy.ledger.rows import Row, RunSummary, entry_of, row_of, unpack
 from roadworthy.ledger.writer import Writer
 
@@ -26,11 +27,20 @@ _MEMORY = (":memory:", "sqlite://", "sqlite:///:memory:")
 class Appender(Protocol):
     """What the gate writes to: a ledger, or the batch of a trial."""
 
-    def append(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
-        """Write all drafts or none, and return when they are as durable as this appender makes them."""
+    @property
+    def id(self) -> str:
+        """What tells it from all other ledgers, for as long as it exists: signed answers are bound to it."""
         ...
 
-    async def aappend(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+    def append(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
+        """Write all drafts or none, and return when they are as durable as this appender makes them.
+
+        All guards must hold as the drafts are written, in the same transaction. Raises Conflict where one does not:
+        then nothing was written, nothing reserved and nothing claimed.
+        """
+        ...
+
+    async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
         """As `append`, without blocking the event loop."""
         ...
 
@@ -47,7 +57,7 @@ class Appender(Protocol):
         ...
 
     def controls(self, after: int = 0) -> Sequence[Entry]:
-        """Stops and level changes with seq > after."""
+        """Stops, level changes and signatures with seq > after."""
         ...
 
 
@@ -84,15 +94,27 @@ class Ledger:
         """Where it lies."""
         return self._store.name
 
+    @property
+    def id(self) -> str:
+        """What tells this ledger from all others, drawn when it was made. A copy of its file has the same.
+
+        Raises LedgerError where it has none: one of an earlier version gets it when it is next opened to append.
+        """
+        return self._store.id
+
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def append(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
-        """Write all drafts or none, and return when they are on disk."""
-        return self._submit([row_of(draft) for draft in drafts]).result()
+    def append(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
+        """Write all drafts or none, and return when they are on disk.
 
-    async def aappend(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+        Raises Conflict where a guard does not hold: then nothing was written, nothing reserved and nothing claimed.
+        Guards see what all processes have committed, so two of them never pass a limit together.
+        """
+        return self._submit([row_of(draft) for draft in drafts], guards).result()
+
+    async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
         """As `append`, without blocking the event loop. Once called, it writes, even when the caller is cancelled."""
-        return await asyncio.shield(asyncio.wrap_future(self._submit([row_of(draft) for draft in drafts])))
+        return await asyncio.shield(asyncio.wrap_future(self._submit([row_of(draft) for draft in drafts], guards)))
 
     def batch(self) -> Batch:
         """A batch that will be written to this ledger as one transaction."""
@@ -103,11 +125,11 @@ class Ledger:
         """Write a batch that another process has packed, as one transaction; the future is done when it is on disk."""
         return self._submit(unpack(packed))
 
-    def _submit(self, rows: Sequence[Row]) -> Future[Sequence[Entry]]:
+    def _submit(self, rows: Sequence[Row], guards: Sequence[Guard] = ()) -> Future[Sequence[Entry]]:
         self._here()
         if self._writer is None:
             raise LedgerError(f"the ledger {self.name} was opened to read: open it without read_only to append to it")
-        return self._writer.submit(rows)
+        return self._writer.submit(rows, tuple(checked(guards)) if guards else ())
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -144,7 +166,10 @@ class Ledger:
         return iter(self._store.runs(world=world, limit=limit))
 
     def controls(self, after: int = 0) -> Sequence[Entry]:
-        """Stops and level changes with seq > after, whoever wrote them. Takes microseconds where there are none."""
+        """Stops, level changes and signatures with seq > after, whoever wrote them.
+
+        Takes microseconds where there are none.
+        """
         self._here()
         return tuple(entry_of(row, place) for row, place in self._store.controls(after))
 

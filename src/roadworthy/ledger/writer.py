@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from roadworthy.core.errors import LedgerError
-from roadworthy.core.types import Entry
-from roadworthy.ledger.engine import Busy, Store
+from roadworthy.core.errors import Conflict, LedgerError
+from roadworthy.core.types import Entry, Guard
+from roadworthy.ledger.engine import Append, Busy, Store
 from roadworthy.ledger.rows import Appended, Row
 
 GROUP_ROWS = 2_000
@@ -31,22 +31,25 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: deque[tuple[Sequence[Row], Future[Sequence[Entry]]]] = deque()
+        self._waiting: deque[tuple[Append, Future[Sequence[Entry]]]] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._broken: str | None = None
         self.thread = threading.Thread(target=self._work, name="roadworthy-ledger", daemon=True)
         self.thread.start()
 
-    def submit(self, rows: Sequence[Row]) -> Future[Sequence[Entry]]:
-        """Hand over rows that belong together. The future is done when they are durable."""
+    def submit(self, rows: Sequence[Row], guards: Sequence[Guard] = ()) -> Future[Sequence[Entry]]:
+        """Hand over rows that belong together. The future is done when they are durable.
+
+        Where a guard does not hold it ends with a Conflict, and those who share the transaction notice nothing.
+        """
         done: Future[Sequence[Entry]] = Future()
         with self._wake:
             if self._broken is not None:
                 raise LedgerError(f"nothing is written to {self._store.name} since this happened: {self._broken}")
             if self._closing:
                 raise LedgerError(f"{self._store.name} was closed: open it again to append to it")
-            self._waiting.append((rows, done))
+            self._waiting.append(((rows, guards), done))
             self._wake.notify()
         return done
 
@@ -58,18 +61,18 @@ class Writer:
         if threading.current_thread() is not self.thread:
             self.thread.join()
 
-    def _next_group(self) -> list[tuple[Sequence[Row], Future[Sequence[Entry]]]]:
+    def _next_group(self) -> list[tuple[Append, Future[Sequence[Entry]]]]:
         with self._wake:
             while not self._waiting and not self._closing:
                 self._wake.wait()
-            group: list[tuple[Sequence[Row], Future[Sequence[Entry]]]] = []
+            group: list[tuple[Append, Future[Sequence[Entry]]]] = []
             rows = size = 0
             while self._waiting and rows < GROUP_ROWS and size < GROUP_BYTES:
                 wanted, done = self._waiting.popleft()
                 if done.set_running_or_notify_cancel():
                     group.append((wanted, done))
-                    rows += len(wanted)
-                    size += sum(len(row[5]) for row in wanted)
+                    rows += len(wanted[0])
+                    size += sum(len(row[5]) for row in wanted[0])
             return group
 
     def _work(self) -> None:
@@ -85,19 +88,19 @@ class Writer:
         finally:
             self._store.close()
 
-    def _commit(self, group: Sequence[tuple[Sequence[Row], Future[Sequence[Entry]]]]) -> None:
-        rows = group[0][0] if len(group) == 1 else [row for wanted, _ in group for row in wanted]
+    def _commit(self, group: Sequence[tuple[Append, Future[Sequence[Entry]]]]) -> None:
         try:
-            places = self._store.write(rows)
+            written = self._store.write([wanted for wanted, _ in group])
         except BaseException as failure:  # whatever it was, nobody may wait for ever and nothing may be acknowledged
             self._fail(group, failure)
             return
-        start = 0
-        for wanted, done in group:
-            done.set_result(Appended(wanted, places[start : start + len(wanted)].__getitem__))
-            start += len(wanted)
+        for ((rows, _), done), places in zip(group, written, strict=True):
+            if isinstance(places, Conflict):
+                done.set_exception(places)
+            else:
+                done.set_result(Appended(rows, places.__getitem__))
 
-    def _fail(self, group: Sequence[tuple[Sequence[Row], Future[Sequence[Entry]]]], failure: BaseException) -> None:
+    def _fail(self, group: Sequence[tuple[Append, Future[Sequence[Entry]]]], failure: BaseException) -> None:
         refused = [done for _, done in group]
         known = failure if isinstance(failure, LedgerError) else LedgerError(f"{type(failure).__name__}: {failure}")
         if not isinstance(failure, Busy):

@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 from roadworthy.contract.conditions import conditions_of
 from roadworthy.contract.model import Contract
 from roadworthy.core.errors import HarnessError, RoadworthyError
-from roadworthy.core.types import Action, Draft, Entry, Kind, Level, Realm, Verdict
+from roadworthy.core.types import Action, Draft, Entry, Guard, Kind, Level, Realm, Verdict
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.policy import policy_of
 from roadworthy.gate.run import Run
@@ -73,17 +73,22 @@ class Notes:
         """As the gate gave them, with values that are not yet bytes."""
         self.limit = limit
 
-    def append(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
-        """Add drafts. Raises TrialCut where there are too many of them."""
+    @property
+    def id(self) -> str:
+        """A trial has no ledger of its own."""
+        return self.batch.id
+
+    def append(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
+        """Add drafts. Raises Conflict where a guard does not hold, TrialCut where there are too many of them."""
         if len(self.drafts) >= self.limit:
             raise TrialCut(f"it went on after {self.limit} entries: a loop, most likely")
-        made = self.batch.append(drafts)
+        made = self.batch.append(drafts, guards)
         self.drafts += drafts
         return made
 
-    async def aappend(self, drafts: Sequence[Draft]) -> Sequence[Entry]:
+    async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
         """As `append`."""
-        return self.append(drafts)
+        return self.append(drafts, guards)
 
     def entries(
         self,
