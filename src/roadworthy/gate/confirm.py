@@ -13,15 +13,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadworthy.contract.shapes import Shape
+from roadworthy.gate.forms import mentions
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
-YES = frozenset(
-    "yes yep yeah yup sure ok okay correct right confirm confirmed approved agreed absolutely certainly exactly "
-    "proceed ja jawohl genau gerne einverstanden richtig stimmt oui d'accord exact parfait sí si claro correcto vale "
-    "certo esatto giusto sim certo isso da tak".split()
-)
+_YES = """
+yes yep yeah yup sure ok okay correct right confirm confirmed approved agreed absolutely certainly exactly proceed
+ja jawohl genau gerne einverstanden richtig stimmt oui d'accord exact parfait sí si claro correcto vale certo esatto
+giusto sim isso da tak
+"""
+YES = frozenset(_YES.split())
 """Words that an answer may begin with to be a yes."""
 
 YES_PHRASES = (
@@ -32,12 +34,13 @@ YES_PHRASES = (
 )  # fmt: skip
 """Beginnings of several words that are a yes, too."""
 
-AGAINST = frozenset(
-    "no nope nah not don't dont do'nt never cancel stop wait hold instead but except unless wrong incorrect rather "
-    "first before only maybe perhaps if isn't isnt won't wont can't cant cannot didn't doesn't without "
-    "nein nicht kein keine doch aber stopp warte sondern falsch vielleicht erst wenn non pas mais attends sauf jamais "
-    "plutôt pero espera nunca quizás cancela ma aspetta però mas não nunca espere".split()
-)
+_AGAINST = """
+no nope nah not don't dont never cancel stop wait hold instead but except unless wrong incorrect rather first before
+only maybe perhaps if isn't isnt won't wont can't cant cannot didn't doesn't without
+nein nicht kein keine doch aber stopp warte sondern falsch vielleicht erst wenn non pas mais attends sauf jamais plutôt
+pero espera nunca quizás cancela ma aspetta però mas não espere
+"""
+AGAINST = frozenset(_AGAINST.split())
 """Words after which an answer is no plain yes any more."""
 
 _KEPT = 20
@@ -45,7 +48,7 @@ _KEPT = 20
 
 
 def _words(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFKC", text).replace("’", "'").casefold()
+    plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
     return _WORD.findall(plain)
 
 
@@ -98,8 +101,6 @@ class Confirmations:
 
         Each yes covers a call once: `key` tells the call from others.
         """
-        from roadworthy.gate.forms import mentions
-
         given = [name for name in names if args.get(name) is not None]
         covering, least = 0, given
         for question in self._affirmed:
