@@ -605,6 +605,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
     path = tmp_path / "contract.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + REFERENCE.replace("\n", "\r\n").encode())
+    people = (REFERENCE_FILE.parent / "people.yaml").read_text(encoding="utf-8")
+    (tmp_path / "people.yaml").write_bytes(b"\xef\xbb\xbf" + people.replace("\n", "\r\n").encode())
     assert Contract.load(path) == Contract.load(REFERENCE_FILE)
 
 

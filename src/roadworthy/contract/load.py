@@ -10,6 +10,7 @@ from pathlib import Path as File
 from roadworthy.contract.conditions import Conditions, compile_conditions, conditions_of
 from roadworthy.contract.examples import run_examples
 from roadworthy.contract.model import Contract
+from roadworthy.contract.people import People
 from roadworthy.contract.references import refer
 from roadworthy.contract.resolve import resolve
 from roadworthy.contract.shapes import Shapes
@@ -20,27 +21,37 @@ from roadworthy.core.errors import ContractError, Finding
 
 def load_file(path: File) -> Contract:
     """The contract in a YAML file. Raises ContractError with every finding."""
-    contract, written = examine(_text(path), file=str(path))
+    contract, written = examine(_text(path), file=str(path), folder=path.parent)
     return _sound(contract, written)
 
 
-def load_text(text: str, *, file: str = "<text>") -> Contract:
-    """The contract in a YAML text; `file` is the name that findings carry. Raises ContractError with every finding."""
-    contract, written = examine(text, file=file)
+def load_text(text: str, *, file: str = "<text>", folder: File | None = None) -> Contract:
+    """The contract in a YAML text; `file` is the name that findings carry. Raises ContractError with every finding.
+
+    `folder` is where its people file is looked for; without it that file is not read.
+    """
+    contract, written = examine(text, file=file, folder=folder)
     return _sound(contract, written)
 
 
 def assure(contract: Contract) -> None:
     """Raises ContractError with all that does not hold together in a contract that was made or changed in Python.
 
-    One that was read from a file has been through this already.
+    One that was read from a file has been through this already. A people file that was not read counts, too: nobody
+    could be told from anybody.
     """
     findings = findings_of(contract)
+    if contract.people is not None and contract.members is None:
+        text = (
+            "the people file was not read, so that nobody's answer could be believed; load the contract from its file, "
+            "or use Contract.loads(text, folder=...) or contract.with_people(People.load(...))"
+        )
+        findings.append(Finding(text=text, path=("people",), code="people_not_read"))
     if findings:
         raise ContractError([contract.located(finding) for finding in findings])
 
 
-def examine(text: str, *, file: str) -> tuple[Contract | None, Written]:
+def examine(text: str, *, file: str, folder: File | None = None) -> tuple[Contract | None, Written]:
     """What could be read of a contract, beside the text as data with all that is wrong with it. Never raises."""
     written = read(text, file=file)
     if not isinstance(written.data, dict):
@@ -50,9 +61,28 @@ def examine(text: str, *, file: str) -> tuple[Contract | None, Written]:
         return None, written
     contract = build(written)
     if contract is not None:
+        if folder is not None and contract.people is not None:
+            contract = _peopled(contract, folder, written)
         findings = findings_of(contract, ghosts=written.ghosts(), holes=frozenset(written.holes))
         written.findings.extend(_placed(f, written=written) for f in findings)
     return contract, written
+
+
+def _peopled(contract: Contract, folder: File, written: Written) -> Contract:
+    """The contract with the people of its file; without them, and with findings, where that cannot be read."""
+    named = File(contract.people or "")
+    if named.is_absolute() or not named.name:
+        text = f"{str(named)!r} holds on one machine only; name the file as seen from the folder of this contract"
+        written.findings.append(written.found(("people",), text, code="file"))
+        return contract
+    try:
+        people = People.load(folder / named)
+    except ContractError as error:
+        for finding in error.findings:
+            unread = finding.code == "file"
+            written.findings.append(written.found(("people",), finding.text, code="file") if unread else finding)
+        return contract
+    return contract.with_people(people)
 
 
 def findings_of(
@@ -121,6 +151,6 @@ def _text(path: File) -> str:
 def _sound(contract: Contract | None, written: Written) -> Contract:
     findings = [f for f in written.findings if f.severity == "error"]
     if contract is None or findings:
-        raise ContractError(sorted(findings, key=lambda f: (f.line or 0, f.column or 0)))
+        raise ContractError(sorted(findings, key=lambda f: (f.file != written.file, f.line or 0, f.column or 0)))
     contract._place = partial(_placed, written=written)  # pyright: ignore[reportPrivateUsage]  # only the reader knows
     return contract

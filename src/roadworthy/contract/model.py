@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,9 @@ from roadworthy.contract.shapes import Shapes
 from roadworthy.core import canonical
 from roadworthy.core.errors import Finding
 from roadworthy.core.types import Level
+
+if TYPE_CHECKING:
+    from roadworthy.contract.people import People
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -598,6 +601,7 @@ class Contract(Part):
     ledger_down: LedgerDown = Field(default_factory=LedgerDown)
     """What goes on while nothing can be recorded."""
     _place: Callable[[Finding], Finding] | None = PrivateAttr(default=None)
+    _members: People | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:
         """Equal meaning; where it was read does not matter."""
@@ -614,16 +618,38 @@ class Contract(Part):
         return load_file(Path(path))
 
     @classmethod
-    def loads(cls, text: str, *, file: str = "<text>") -> Contract:
-        """The contract in a YAML text; `file` is the name that findings carry."""
+    def loads(cls, text: str, *, file: str = "<text>", folder: str | Path | None = None) -> Contract:
+        """The contract in a YAML text; `file` is the name that findings carry.
+
+        `folder`: where the file that it names under `people` is looked for. Without it the contract can be read and
+        checked, and no gate takes it: its `members` are not known.
+        """
         from roadworthy.contract.load import load_text
 
-        return load_text(text, file=file)
+        return load_text(text, file=file, folder=None if folder is None else Path(folder))
+
+    @property
+    def members(self) -> People | None:
+        """Who may decide, by the file that `people` names; None where it names none, or where that was not read."""
+        return self._members if self.people is not None else None
+
+    def with_people(self, people: People) -> Contract:
+        """The same contract with these people, for one that is made in Python."""
+        named = self.people or people.file or "people.yaml"
+        changed = self.model_copy(update={"people": named})
+        changed._members = people
+        return changed
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the meaning, in hex: comments, order of keys and spelt-out defaults do not change it."""
-        return canonical.digest(self.model_dump(mode="python", by_alias=True))
+        """SHA-256 of the meaning, in hex: comments, order of keys and spelt-out defaults do not change it.
+
+        It covers the people file, too.
+        """
+        meaning = self.model_dump(mode="python", by_alias=True)
+        if self.members is not None:
+            meaning["people"] = {"file": self.people, "digest": self.members.digest}
+        return canonical.digest(meaning)
 
     @cached_property
     def tool_names(self) -> Mapping[str, str]:

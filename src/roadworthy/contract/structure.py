@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Union, cast, get_args, get_origin
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,6 +34,8 @@ _LOOKS_LIKE = {
     "means": "means: one sentence about what the user wants",
     "then": "then: deny (or clarify, ask)",
     "goal": "goal: one sentence",
+    "people": "people: 1",
+    "members": "members: {ada: {roles: [engineering], keys: [...]}}",
 }
 _OTHER_SCHEMA = {
     "anyOf", "oneOf", "allOf", "not", "$ref", "$defs", "definitions", "if", "then", "patternProperties", "prefixItems",
@@ -64,17 +66,25 @@ class _Problem:
     place: Place | None = None
 
 
+_M = TypeVar("_M", bound=BaseModel)
+
+
 def build(written: Written) -> Contract | None:
     """The contract without what does not fit, which is added to `written.findings`. None where nothing is left."""
+    return fitted(written, Contract, stand_ins=_STAND_INS)
+
+
+def fitted(written: Written, model: type[_M], *, stand_ins: Mapping[str, Any]) -> _M | None:
+    """As `build`, for any model; `stand_ins` take the place of what it cannot be without."""
     _empty(written)
     reported: set[tuple[Path, str]] = {(f.path, f.text) for f in written.findings}
     for _ in range(_ROUNDS):
         data = written.left()
-        stand_in = {k: v for k, v in _STAND_INS.items() if (k,) in written.holes}
+        stand_in = {k: v for k, v in stand_ins.items() if (k,) in written.holes}
         try:
-            return Contract.model_validate({**data, **stand_in}, strict=True)
+            return model.model_validate({**data, **stand_in}, strict=True)
         except ValidationError as error:
-            problems = _problems(error, written)
+            problems = _problems(error, written, model)
         for problem in problems:
             known = problem.leave_out in written.holes or problem.path in written.holes
             if problem.text and not known and (problem.path, problem.text) not in reported:
@@ -105,8 +115,8 @@ def _empty(written: Written) -> None:
         written.holes.add(path)
 
 
-def _problems(error: ValidationError, written: Written) -> list[_Problem]:
-    found = [_problem(cast("dict[str, Any]", e), written) for e in error.errors(include_url=False)]
+def _problems(error: ValidationError, written: Written, root: type[BaseModel]) -> list[_Problem]:
+    found = [_problem(cast("dict[str, Any]", e), written, root) for e in error.errors(include_url=False)]
     kept: list[_Problem] = []
     for problem in found:
         others = [p for p in found if p is not problem]
@@ -146,7 +156,7 @@ def _joined(problems: list[_Problem]) -> list[_Problem]:
     return joined
 
 
-def _problem(error: dict[str, Any], written: Written) -> _Problem:
+def _problem(error: dict[str, Any], written: Written, root: type[BaseModel]) -> _Problem:
     loc = cast("tuple[str | int, ...]", error["loc"])
     kind: str = error["type"]
     path = _as_written(loc, written)
@@ -154,10 +164,10 @@ def _problem(error: dict[str, Any], written: Written) -> _Problem:
     if kind == "missing":
         return _missing(loc, path, written)
     if kind == "extra_forbidden":
-        return _unknown(loc, path, written)
+        return _unknown(loc, path, written, root)
     value = error["input"]
     place = written.keys.get(path) if about_key else None
-    text = _explain(kind, error, value, path, loc, written)
+    text = _explain(kind, error, value, path, loc, written, root)
     code = "misfit" if kind in _MISFITS and kind != "literal_error" else "value"
     return _Problem(path=path, kind=code, text=text, leave_out=path, place=place)
 
@@ -183,9 +193,9 @@ def _missing(loc: Path, path: Path, written: Written) -> _Problem:
     return _Problem(path=(*path, key), kind="missing_key", text=text, leave_out=leave_out, place=written.place(path))
 
 
-def _unknown(loc: Path, path: Path, written: Written) -> _Problem:
+def _unknown(loc: Path, path: Path, written: Written, root: type[BaseModel]) -> _Problem:
     key = str(loc[-1])
-    model = _model_at(Contract, loc[:-1])
+    model = _model_at(root, loc[:-1])
     known = [f.alias or name for name, f in model.model_fields.items()] if model else []
     place = written.keys.get(path)
     value = written.at(path)
@@ -197,15 +207,15 @@ def _unknown(loc: Path, path: Path, written: Written) -> _Problem:
     elif near is None and model is TypeSpec and isinstance(value, str | Mapping):
         cure = "if `type` and this are fields of an object, write {type: object, properties: {...}}"
     else:
-        where = _elsewhere(key, model)
+        where = _elsewhere(key, model, root)
         cure = f"did you mean {near}?" if near else where or did_you_mean(key, free)
     text = f"there is no key {key!r} here; {cure}"
     return _Problem(path=path, kind="unknown_key", text=text, leave_out=path, place=place)
 
 
-def _elsewhere(key: str, model: type[BaseModel] | None) -> str | None:
-    """Where a key that is right in another part belongs: a part below this one, else one of the contract's."""
-    for part in (model, Contract):
+def _elsewhere(key: str, model: type[BaseModel] | None, root: type[BaseModel]) -> str | None:
+    """Where a key that is right in another part belongs: a part below this one, else one of the whole."""
+    for part in (model, root):
         if part is None:
             continue
         homes = [
@@ -236,11 +246,14 @@ def _thing(value: Any, raw: str) -> str:
     return "a list" if isinstance(value, list | tuple) else "a mapping"
 
 
-def _explain(kind: str, error: dict[str, Any], value: Any, path: Path, loc: Path, written: Written) -> str:
+def _explain(
+    kind: str, error: dict[str, Any], value: Any, path: Path, loc: Path, written: Written, root: type[BaseModel]
+) -> str:
     raw = _raw(path, value, written)
     context: dict[str, Any] = error.get("ctx") or {}
-    if path == ("roadworthy",):
-        return f"{raw} is no version of this file format that can be read here; write `roadworthy: 1`"
+    version = next(iter(root.model_fields))
+    if path == (version,):
+        return f"{raw} is no version of this file format that can be read here; write `{version}: 1`"
     if kind == "value_error":
         return str(context.get("error", error["msg"]))
     if kind == "literal_error":
@@ -257,13 +270,13 @@ def _explain(kind: str, error: dict[str, Any], value: Any, path: Path, loc: Path
             limit = context.get("ge", context.get("gt", context.get("le")))
             return f"{raw} is out of range; write a number of {phrase} {limit}"
     if kind in _MISFITS:
-        return _misfit(kind, value, raw, loc, written.values.get(path))
+        return _misfit(kind, value, raw, loc, written.values.get(path), root)
     return f"this does not fit: {error['msg']}"
 
 
-def _misfit(kind: str, value: Any, raw: str, loc: Path, place: Place | None) -> str:
+def _misfit(kind: str, value: Any, raw: str, loc: Path, place: Place | None, root: type[BaseModel]) -> str:
     wanted = _MISFITS[kind]
-    if kind == "model_type" and _model_at(Contract, loc) is TypeSpec:
+    if kind == "model_type" and _model_at(root, loc) is TypeSpec:
         wanted = "a type (a word such as string, or a mapping)"
     thing = _thing(value, raw)
     cure = ""

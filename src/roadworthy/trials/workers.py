@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from roadworthy.contract.model import Contract
+from roadworthy.contract.people import People
 from roadworthy.core.errors import HarnessError
 from roadworthy.core.types import Level
 from roadworthy.ledger.batch import Batch
@@ -48,10 +49,12 @@ class Setup:
 
     def to_json(self) -> bytes:
         """As bytes for the way to a worker."""
+        members = self.contract.members
         return orjson.dumps(
             {
                 # What was written, and no more: whether a default was spelt out can matter.
                 "contract": self.contract.model_dump(mode="json", by_alias=True, exclude_unset=True),
+                "people": None if members is None else members.model_dump(mode="json"),
                 "digest": self.contract.digest,
                 "agent": self.agent,
                 "worlds": list(self.worlds),
@@ -68,6 +71,8 @@ class Setup:
 
 def _bench(raw: dict[str, Any]) -> tuple[Bench, list[Scenario]]:
     contract = Contract.model_validate(raw["contract"])
+    if raw["people"] is not None:
+        contract = contract.with_people(People.model_validate(raw["people"]))
     if contract.digest != raw["digest"]:
         raise HarnessError("the contract changed on its way to a worker process; this is a defect, please report it")
     scenarios = [Scenario.model_validate(s) for s in raw["scenarios"]]
