@@ -13,7 +13,7 @@ from typing import Any
 
 from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.types import LEVELS, STRICTNESS, Action, Level, Reason, Ruling, Verdict
-from roadworthy.gate import needs
+from roadworthy.gate import budgets, needs
 from roadworthy.gate.policy import USER, CompiledRule, Policy, ToolPolicy
 from roadworthy.gate.state import RunState, frozen, leaves
 from roadworthy.gate.values import BadValue
@@ -47,7 +47,7 @@ def decide(policy: Policy, state: RunState, action: Action, *, now: datetime) ->
     reasons: list[Reason] = []
     level = state.level_of(tool)
     _access(policy, state, action, tool, reasons)
-    _budgets(policy, state, tool, now, reasons)
+    budgets.judge(policy, state, tool, now, reasons)
     if tool.needs or tool.read_out or tool.keyed is not None:
         needs.judge(policy, state, tool, action.args, now, reasons)
     if tool.rules:
@@ -130,22 +130,6 @@ def _stops(state: RunState, tool: ToolPolicy, open_for: list[str], reasons: list
     if names and all(name in state.stopped for name in names):
         why = "; ".join(f"{name}: {state.stopped[name]}" for name in names)
         reasons.append(_deny("stop", "stopped", f"This was stopped ({why}). Escalate to a person."))
-
-
-def _budgets(policy: Policy, state: RunState, tool: ToolPolicy, now: datetime, reasons: list[Reason]) -> None:
-    budget = policy.contract.budgets.run
-    if tool.escalates:
-        return
-    if budget.tool_calls is not None and state.tool_calls >= budget.tool_calls:
-        reasons.append(_budget(f"All {budget.tool_calls} tool calls of this run are used."))
-    if budget.writes is not None and tool.acts and state.writes >= budget.writes:
-        reasons.append(_budget(f"All {budget.writes} changes of this run are used."))
-    if budget.wall is not None and (now - state.started).total_seconds() - state.waited_s > budget.wall:
-        reasons.append(_budget(f"This run has lasted longer than its {budget.wall:g} s."))
-
-
-def _budget(text: str) -> Reason:
-    return _deny("budgets", "budget", f"{text} Escalate to a person.")
 
 
 def _rules(
