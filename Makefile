@@ -13,18 +13,20 @@ PYTHON := $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	then echo $$p; break; fi; done)
 endif
 
-# One environment for Roadworthy itself, one that has the agent frameworks, too.
+# One environment for Roadworthy itself, one that has the agent frameworks, too, one with what benchmarks compare with.
 CORE := .venv
 FRAMEWORKS := .venv-frameworks
+BENCH := .venv-bench
 BIN := $(CORE)/bin
 FBIN := $(FRAMEWORKS)/bin
+BBIN := $(BENCH)/bin
 QUIET_PIP := --quiet --quiet --disable-pip-version-check --no-input --no-deps
 
 # `make demo FRAMEWORK=langgraph` (or autogen, crewai) drives the same desk through that framework.
 FRAMEWORK ?= plain
 DEMO_ENV := $(if $(filter plain,$(FRAMEWORK)),$(CORE),$(FRAMEWORKS))
 
-.PHONY: help demo test check bench docs test-frameworks check-frameworks format constraints clean
+.PHONY: help demo test check bench bench-peers check-bench docs test-frameworks check-frameworks format constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,12 @@ check: $(CORE)/.installed ## Lint, format, types, floors, docstrings and documen
 bench: $(CORE)/.installed ## Run every benchmark; fails when one cannot run
 	@$(BIN)/python bench/run.py
 
+bench-peers: $(BENCH)/.installed ## Run the benchmarks that need other worlds and peers (AgentDojo, other gates)
+	@$(BBIN)/python bench/run.py --peers
+
+check-bench: $(BENCH)/.installed ## Types of what imports AgentDojo
+	$(BIN)/pyright -p pyright.bench.json
+
 docs: $(CORE)/.installed ## Write the help pages anew and build the documentation into site/
 	$(BIN)/python tools/help_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir site
@@ -64,12 +72,13 @@ format: $(CORE)/.installed ## Format and mend what can be mended
 constraints: $(CORE)/.installed ## Pin again, to the newest versions that fit together (UPGRADE= keeps what stands)
 	$(BIN)/uv pip compile pyproject.toml --extra test --extra dev --extra docs $(COMPILE) -o constraints/core.txt
 	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev $(COMPILE) -o constraints/frameworks.txt
+	$(BIN)/uv pip compile pyproject.toml bench/requirements.in $(COMPILE) -o constraints/bench.txt
 
 UPGRADE ?= --upgrade
 COMPILE := --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --quiet $(UPGRADE)
 
-clean: ## Remove both environments and everything that was built
-	rm -rf $(CORE) $(FRAMEWORKS) site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## Remove the environments and everything that was built
+	rm -rf $(CORE) $(FRAMEWORKS) $(BENCH) site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # An environment is up to date when its stamp is newer than the pins and the project's own metadata.
 %/.installed: pyproject.toml
@@ -85,3 +94,4 @@ clean: ## Remove both environments and everything that was built
 
 $(CORE)/.installed: constraints/core.txt
 $(FRAMEWORKS)/.installed: constraints/frameworks.txt
+$(BENCH)/.installed: constraints/bench.txt

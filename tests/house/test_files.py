@@ -64,7 +64,7 @@ def test_no_file_holds_a_path_of_one_machine() -> None:
     assert not _hits(MACHINE)
 
 
-@pytest.mark.parametrize("name", ["core.txt", "frameworks.txt"])
+@pytest.mark.parametrize("name", ["core.txt", "frameworks.txt", "bench.txt"])
 def test_every_dependency_is_pinned_without_an_address(name: str) -> None:
     lines = (ROOT / "constraints" / name).read_text(encoding="utf-8").splitlines()
     assert lines
