@@ -38,7 +38,7 @@ def contract(folder: Path, text: str = CLEAN) -> str:
 def test_clean_is_0_and_says_what_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", contract(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "reset-bot version 1: 2 tools, 1 capability, 0 rules; 0 warnings, 4 notes." in printed
+    assert "reset-bot version 1: 2 tools, 1 capability, 0 rules; 0 warnings, 5 notes." in printed
     assert "note: " in printed
 
 

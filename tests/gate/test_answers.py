@@ -52,6 +52,9 @@ ACTION: Mapping[str, Any] = {
 }
 
 
+MORE: Mapping[str, Mapping[str, Any]] = {"edit": {"args": {"amount": "1"}}, "answer": {"text": "Wait."}}
+
+
 def digest_with(name: str, value: Any) -> str:
     return action_digest(**dict(ACTION, **{name: value}))
 
@@ -129,8 +132,7 @@ def changed(value: Any) -> Any:
 
 @pytest.mark.parametrize("ruling", ANSWERINGS)
 def test_whatever_is_changed_in_a_signed_answer_it_counts_no_longer(ruling: Answering) -> None:
-    more: Mapping[str, Any] = {"edit": {"args": {"amount": "1"}}, "answer": {"text": "Wait."}}.get(ruling, {})
-    answer = signed("ada", ruling, because="It is right.", **more)
+    answer = signed("ada", ruling, because="It is right.", **MORE.get(ruling, {}))
     assert told(answer) is None
     for key in answer:
         assert told({**answer, key: changed(answer[key])}) is not None, key

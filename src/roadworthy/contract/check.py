@@ -87,6 +87,9 @@ class _Checker:
         elif contract.people is None:
             text = "signatures are asked for, and `people` names no file with the keys of those who may give them"
             self.warn(("signatures",), "no_people", text)
+        elif contract.members is None:
+            self.note(("people",), "people_not_read", "the people file was not read; load the contract from its file")
+        self.answers()
         if not contract.principals:
             self.note((), "no_principals", "no principals are named: any application may run this agent")
         elif contract.capabilities:
@@ -102,6 +105,45 @@ class _Checker:
             text = f"{names} run at the model's provider and never pass the gate; no rule here holds for them"
             self.warn(("hosted_tools",), "hosted_tools", text)
         self.subject()
+
+    def answers(self) -> None:
+        """Whether those who are to decide can: there are enough of them, and each has a key."""
+        contract, people = self.contract, self.contract.members
+        wanted: list[tuple[Path, str, int, tuple[str, ...]]] = [
+            *(
+                (("signatures", level, i), role, 1, ())
+                for level, roles in contract.signatures.items()
+                for i, role in enumerate(roles)
+            ),
+            *(
+                (("capabilities", name, "autonomy", "approver"), spec.autonomy.approver, 1, ())
+                for name, spec in contract.capabilities.items()
+                if spec.autonomy.approver is not None
+            ),
+            *(
+                (("rules", i, "ask", "role"), rule.ask.role, rule.ask.approvals, rule.ask.not_)
+                for i, rule in enumerate(contract.rules)
+                if rule.ask is not None and rule.ask.role != "user"
+            ),
+        ]
+        if contract.people is None and any(path[0] != "signatures" for path, *_ in wanted):
+            text = "no `people` are named: answers to held actions need no signature, so that anybody may give them"
+            self.note((), "unsigned_answers", text)
+        if people is None:
+            return
+        for path, role, count, excluded in wanted:
+            out = {name for who in excluded for name in (who, *people.holding(who))}
+            able = [n for n in people.holding(role) if people.members[n].keys and n not in out]
+            able = [n for n in able if n.casefold() not in {p.casefold() for p in contract.principals}]
+            if len(able) < count:
+                having = f"only {', '.join(able)} can" if able else "nobody can"
+                need = "somebody" if count == 1 else f"{count} people"
+                text = f"{need} with the role {role} and a key of their own must decide this, and {having}"
+                self.warn(path, "nobody_to_decide", f"{text}; see {people.file}")
+        known = {*people.roles, *people.members}
+        if contract.owner.accountable not in known:
+            text = f"{contract.owner.accountable} is neither a role nor a person in {people.file}"
+            self.warn(("owner", "accountable"), "unknown_person", text)
 
     def subject(self) -> None:
         contract = self.contract

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 import re
 import stat
@@ -28,6 +29,8 @@ _PREFIX: Final = "ed25519:"
 _TEXT = re.compile(r"ed25519:([A-Za-z0-9_-]+)")
 _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
+_FILE_BYTES: Final = 65_536
+"""More than any key file has."""
 _PURPOSES: Final = frozenset[str](get_args(Purpose))
 _FIELD: Final = 2**255 - 19
 
@@ -181,14 +184,18 @@ def _private(path: Path) -> bytes:
     except FileNotFoundError:
         raise UsageError(f"there is no key at {path}; `roadworthy people key NAME` makes one") from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(f"{path} is a link; name the folder that the key itself lies in") from error
         raise UsageError(f"the key at {path} cannot be read: {error.strerror or error}") from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise UsageError(f"{path} is no file; name the folder that private keys lie in")
         if facts.st_mode & 0o077:
             raise UsageError(f"others may read the key in {path}; `chmod 600` it, and think of it as known to them")
-        return file.read(100_000)
+        return os.read(handle, _FILE_BYTES)
+    finally:
+        os.close(handle)
 
 
 # Where private keys may lie -------------------------------------------------------------------------------------------

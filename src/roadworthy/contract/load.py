@@ -71,7 +71,7 @@ def examine(text: str, *, file: str, folder: File | None = None) -> tuple[Contra
 def _peopled(contract: Contract, folder: File, written: Written) -> Contract:
     """The contract with the people of its file; without them, and with findings, where that cannot be read."""
     named = File(contract.people or "")
-    if named.is_absolute() or not named.name:
+    if named.is_absolute():
         text = f"{str(named)!r} holds on one machine only; name the file as seen from the folder of this contract"
         written.findings.append(written.found(("people",), text, code="file"))
         return contract

@@ -53,8 +53,8 @@ class People(Part):
         """The people in a YAML file. Raises ContractError with every finding, each with line and cure."""
         try:
             text = Path(path).read_bytes().decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            cause = error.strerror if isinstance(error, OSError) else f"byte {error.start} is no UTF-8"
+        except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path that there cannot be
+            cause = error.strerror if isinstance(error, OSError) else str(error)
             cure = "check the path, or make the file with `roadworthy people add`"
             unread = Finding(text=f"the people file cannot be read: {cause}; {cure}", file=str(path), code="file")
             raise ContractError([unread]) from None

@@ -22,6 +22,7 @@ from roadworthy.contract.model import (
     Undo,
 )
 from roadworthy.contract.names import did_you_mean
+from roadworthy.contract.people import People
 from roadworthy.contract.resolve import misfit, pattern_fault
 from roadworthy.contract.shapes import Shape, Shapes
 from roadworthy.core.errors import Finding
@@ -636,6 +637,8 @@ class _Referrer:
 
     def people(self) -> None:
         contract = self.contract
+        if contract.members is not None:
+            self.roles(contract.members)
         for name, principal in contract.principals.items():
             path: Path = ("principals", name, "capabilities")
             self.once(principal.capabilities, path, "of them")
@@ -647,3 +650,28 @@ class _Referrer:
             tool = self.tool(contract.escalate.tool, ("escalate", "tool"))
             if tool is not None and tool.only == "undo":
                 self.wrong(("escalate", "tool"), f"{contract.escalate.tool} is `only: undo`; name another tool")
+
+    def roles(self, people: People) -> None:
+        """Every role that the contract names is one of its people's: a misspelt one would be held by nobody."""
+        contract = self.contract
+
+        def role(name: str, *path: str | int, more: Iterable[str] = ()) -> None:
+            self.known(name, (*people.roles, *more), "role", path, where=f"declare it under roles in {people.file}")
+
+        for level, roles in contract.signatures.items():
+            for i, name in enumerate(roles):
+                role(name, "signatures", level, i)
+        for key, label in contract.labels.items():
+            if isinstance(label.readers, tuple):
+                for i, name in enumerate(label.readers):
+                    role(name, "labels", key, "readers", i)
+        for key, capability in contract.capabilities.items():
+            if capability.autonomy.approver is not None:
+                role(capability.autonomy.approver, "capabilities", key, "autonomy", "approver")
+        for i, rule in enumerate(contract.rules):
+            if rule.ask is not None:
+                role(rule.ask.role, "rules", i, "ask", "role", more=("user",))
+                for j, name in enumerate(rule.ask.not_):
+                    role(name, "rules", i, "ask", "not", j, more=("requester", *people.members))
+        if contract.escalate is not None:
+            role(contract.escalate.to, "escalate", "to")
