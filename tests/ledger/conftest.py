@@ -62,9 +62,12 @@ path = Path(sys.argv[1])
 def script() -> Callable[..., subprocess.Popen[str]]:
     """Starts Python code over a ledger's path in a process of its own."""
 
-    def start(code: str, path: Path, *more: str, wrap: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    def start(
+        code: str, path: Path, *more: str, wrap: tuple[str, ...] = (), stdin: int | None = None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*wrap, sys.executable, "-u", "-W", "error", "-c", _PRELUDE + code, str(path), *more],
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

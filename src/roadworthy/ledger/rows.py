@@ -76,6 +76,9 @@ def row_of(draft: Draft) -> Row:
         raise LedgerError(
             f"an entry of kind {kind!r} belongs to no run, and this one names {draft.run!r}: leave it out"
         )
+    for name in (draft.run, draft.cause):
+        if name is not None and not name.isascii():
+            _check_text(name, kind)
     try:
         body = dumps(draft.body)
         at = _microseconds(draft.at)
@@ -90,6 +93,15 @@ def row_of(draft: Draft) -> Row:
             "somewhere else and write down where"
         )
     return at, world, draft.run, kind, draft.cause, body
+
+
+def _check_text(name: str, kind: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as cause:
+        raise LedgerError(
+            f"an entry of kind {kind!r} cannot be written: the name {name!r} of its run or cause is no UTF-8 ({cause})"
+        ) from cause
 
 
 @lru_cache(maxsize=8)
