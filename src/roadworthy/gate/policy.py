@@ -12,6 +12,7 @@ from roadworthy.contract.resolve import shapes_of
 from roadworthy.contract.shapes import Shape, Shapes
 from roadworthy.core.types import Level
 from roadworthy.gate.budgets import BudgetPolicy, compile_budgets
+from roadworthy.gate.scope import ScopePolicy, compile_scope
 from roadworthy.gate.values import Arguments, Result
 from roadworthy.gate.walk import Walk, compile_walks
 
@@ -196,6 +197,8 @@ class Policy:
     """By tool, how its results are taken apart."""
     confirms: bool
     """Whether any call wants the user's yes, so that questions and answers must be remembered."""
+    scope: ScopePolicy | None
+    """None where no capability says what users say."""
     budgets: BudgetPolicy | None
     approvers: Mapping[str, str | None]
     start_levels: Mapping[str, Level]
@@ -335,6 +338,7 @@ def _compile(contract: Contract) -> Policy:
         walks=compile_walks(shapes, conditions),
         confirms=any(t.confirm is not None for t in contract.tools.values())
         or any(r.ask is not None and r.ask.role == USER for r in contract.rules),
+        scope=compile_scope(contract),
         budgets=compile_budgets(contract),
         approvers={name: spec.autonomy.approver for name, spec in contract.capabilities.items()},
         start_levels={name: spec.autonomy.start for name, spec in contract.capabilities.items()},
