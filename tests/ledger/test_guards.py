@@ -340,6 +340,49 @@ def test_a_process_that_is_killed_leaves_sums_that_its_entries_explain(script: S
             assert len(claims) == len(intents) >= acknowledgements
 
 
+_KILLED_AT_EACH_STATEMENT = """
+import signal
+from decimal import Decimal
+from roadworthy.core.types import Claim, Reservation
+
+for place in range(1, 100):
+    child = os.fork()
+    if child == 0:
+        ledger, seen = Ledger.open(path), 0
+
+        def look(_statement):
+            global seen
+            seen += 1
+            if seen == place:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        ledger._store._main.set_trace_callback(look)
+        ledger.append(
+            [draft(place, kind="intent"), draft(place, kind="action")],
+            [Reservation(account="all", amount=Decimal("0.10"), limit=None), Claim(key=str(place), value="v")],
+        )
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(place, os.WTERMSIG(status) if os.WIFSIGNALED(status) else "lived")
+    if not os.WIFSIGNALED(status):
+        break
+"""
+
+
+def test_killed_at_any_statement_an_append_is_whole_or_was_never_there(script: Script, path: Path) -> None:
+    out, err = script(_KILLED_AT_EACH_STATEMENT, path).communicate(timeout=120)
+    *killed, last = out.splitlines()
+    assert last.endswith("lived"), err
+    assert len(killed) > 7  # begin, three look-ups, two entries, an account, a claim, commit
+    with Ledger.open(path) as ledger:
+        intents = [str(entry.body["n"]) for entry in ledger.entries(kind="intent")]
+        assert [str(entry.body["n"]) for entry in ledger.entries(kind="action")] == intents
+    accounts, claims = beside(path)
+    assert accounts == {"all": Decimal(len(intents)) / 10}
+    assert sorted(claims) == sorted(intents)
+    assert last.split()[0] in intents
+
+
 # -- ledgers of earlier times -----------------------------------------------------------------------------------------
 
 _MADE_SINCE = ("TABLE identity", "TABLE accounts", "TABLE claims", "INDEX entries_by_sought")
