@@ -197,12 +197,12 @@ def test_when_a_signer_is_gone_nothing_is_freer_for_it(ledger: Ledger) -> None:
 
 def test_a_lowered_level_bites_at_once_and_a_raised_one_when_a_run_begins(ledger: Ledger) -> None:
     live = standing(STAFFED, ledger)
-    mine, seen = live.levels, live.seen
+    mine, seen = live.now
     put(ledger, "level", sealed(setting(ledger, "autonomous")))
     live.refresh(ledger)
     assert live.levels["high"] == "autonomous"
     assert live.bound(mine, seen) == {"low": "shadow", "high": "approval"}
-    later, since = live.levels, live.seen
+    later, since = live.now
     put(ledger, "level", sealed(setting(ledger, "shadow")))
     put(ledger, "level", sealed(setting(ledger, "autonomous")))
     live.refresh(ledger)
@@ -311,7 +311,7 @@ def test_signatures_that_nobody_can_give_leave_it_in_shadow(ledger: Ledger) -> N
 
 def test_a_signature_that_comes_later_raises_nothing_in_a_run_that_is_under_way(ledger: Ledger) -> None:
     live = standing(GUARDED, ledger)
-    mine, seen = live.levels, live.seen
+    mine, seen = live.now
     put(ledger, "signature", sign(GUARDED, "approval", "engineering", "ed"))
     live.refresh(ledger)
     assert live.levels["high"] == "approval"

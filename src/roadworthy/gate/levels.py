@@ -169,9 +169,14 @@ class Standing:
     @property
     def levels(self) -> dict[str, Level]:
         """The level of each capability now: what a run begins with."""
+        return self.now[0]
+
+    @property
+    def now(self) -> tuple[dict[str, Level], int]:
+        """The level of each capability, and the seq up to which entries are in it: what `bound` asks for later."""
         with self._lock:
             cap = self.cap
-            return {name: self._effective(name, level, cap) for name, level in self._levels.items()}
+            return {name: self._effective(name, level, cap) for name, level in self._levels.items()}, self.seen
 
     def bound(self, levels: Mapping[str, Level], after: int) -> dict[str, Level]:
         """The levels of a run that has followed the ledger up to `after`: some may be lower now, none is higher."""
