@@ -18,6 +18,14 @@ class Clock(Protocol):
         """Seconds that never go backwards, for durations."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Wait. `seconds` is at least 0."""
+        ...
+
+    async def asleep(self, seconds: float) -> None:
+        """Wait, and let others work meanwhile. `seconds` is at least 0."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -27,6 +35,14 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        import asyncio  # who only reads the time need not load it
+
+        await asyncio.sleep(seconds)
 
 
 class VirtualClock:
@@ -44,6 +60,17 @@ class VirtualClock:
 
     def monotonic(self) -> float:
         return self._elapsed
+
+    def sleep(self, seconds: float) -> None:
+        """Move the clock on, in no time."""
+        self.advance(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Move the clock on, in no time; other tasks get their turn."""
+        import asyncio
+
+        self.advance(seconds)
+        await asyncio.sleep(0)
 
     def advance(self, seconds: float) -> None:
         """Move the clock on. `seconds` is at least 0."""
