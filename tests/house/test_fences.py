@@ -5,9 +5,9 @@ What a fence's language means here:
 - `python`: the fences of one page run in order, in one namespace and one empty folder.
 - `console`: lines after `$ ` are run by bash in that folder; the lines below are what must come out, `...` standing for
   anything. The exit code must be 0, or what `<!-- exits with N -->` in front of the fence says.
-- `yaml` with `title="x.yaml"`: written to that file and loaded as a contract or as scenarios. Without a title, and with
-  `<!-- part of the contract -->` or `<!-- part of the scenario -->` in front: put together with the others of its page,
-  and the whole must load.
+- `yaml` with `title="x.yaml"`: written to that file and loaded as a contract, as people or as scenarios. Without a
+  title, and with `<!-- part of the contract -->` or `<!-- part of the scenario -->` in front: put together with the
+  others of its page, and the whole must load.
 - `python` and `jsonl` with a title: written to that file for what comes after.
 - `json`, `toml`: must parse.
 - `text`: is not code. With `<!-- prints -->` in front it is what the Python fence before it printed.
@@ -41,6 +41,7 @@ from typing import Any
 import pytest
 
 from roadworthy import Contract
+from roadworthy.contract.people import People
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.trials.load import load_scenarios
 
@@ -168,7 +169,8 @@ class Page:
         if fence.title is not None:
             path = self._write(fence)
             if not path.name.startswith("_"):
-                kind = "contract" if re.search(r"^roadworthy:", fence.body, re.MULTILINE) else "scenario"
+                first = re.search(r"^(roadworthy|people):", fence.body, re.MULTILINE)
+                kind = "scenario" if first is None else "contract" if first[1] == "roadworthy" else "people"
                 self._load(path, place=fence.place, kind=kind)
             return
         kind = fence.mark("part of the")
@@ -179,6 +181,8 @@ class Page:
         try:
             if kind == "contract":
                 Contract.load(path)
+            elif kind == "people":
+                People.load(path)
             else:
                 load_scenarios(path)
         except RoadworthyError as error:

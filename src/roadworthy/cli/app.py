@@ -47,6 +47,8 @@ VERBS: Mapping[str, Verb] = {
     "test": Verb(module="roadworthy.cli.test", about="Run an agent through scenarios and give a release verdict."),
     "backtest": Verb(module="roadworthy.cli.backtest", about="Judge recorded runs by a contract without running them."),
     "stop": Verb(module="roadworthy.cli.stop", about="Stop an agent, or one capability, at its next action."),
+    "people": Verb(module="roadworthy.cli.people", about="Say who may decide what, and make the keys that prove it."),
+    "contract": Verb(module="roadworthy.cli.contract", about="Sign a contract, so that its levels may be used."),
     "ledger": Verb(module="roadworthy.cli.ledger", about="Read what an agent did, and why it was allowed to."),
 }  # fmt: skip
 """Every verb, in the order in which a newcomer needs them."""

@@ -163,6 +163,14 @@ class SigningKey:
             raise UsageError(f"{path} holds another kind of key; make one with `roadworthy people key NAME`")
         return cls(found)
 
+    @classmethod
+    def public_of(cls, path: Path) -> str | None:
+        """The public half of a key in a file; None for one that is encrypted. Raises UsageError as `load` does."""
+        try:
+            return cls.load(path).public
+        except KeyLocked:
+            return None
+
 
 class KeyLocked(UsageError):
     """A private key is encrypted, and its passphrase was not given or is another one."""

@@ -1,0 +1,131 @@
+"""`roadworthy contract`: sign a contract, so that a level may be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
+from roadworthy.cli.terminal import json_line, out, shown
+from roadworthy.contract.keys import project_of, seal
+from roadworthy.contract.model import Contract
+from roadworthy.contract.names import did_you_mean
+from roadworthy.contract.people import People
+from roadworthy.core.clock import SystemClock
+from roadworthy.core.errors import UsageError
+from roadworthy.core.types import LEVELS, Draft, Level
+from roadworthy.gate.levels import RANK, Standing, compile_levels, signature_body, signature_fault
+from roadworthy.ledger.store import Ledger
+
+app = typer.Typer(add_completion=False)
+
+
+@app.callback()
+def group() -> None:
+    """Sign a contract, so that its levels may be used."""
+
+
+@app.command()
+def sign(
+    contract: Annotated[Path, typer.Argument(help="The contract file.")],
+    person: Annotated[str, typer.Option("--as", help="Who signs: a person in the contract's people file.")],
+    role: Annotated[str, typer.Option(help="The role in which they sign.")],
+    level: Annotated[str, typer.Option(help="approval or autonomous: may be used up to this level.")],
+    ledger: Annotated[Path, typer.Option(help="The ledger that the agent's gates write to.")],
+    keys: Annotated[Path | None, typer.Option("--keys", envvar=KEYS_ENV, help=KEYS_HELP)] = None,
+    json: Annotated[bool, typer.Option("--json", help="The entry that was written, as a line of JSON.")] = False,
+) -> int:
+    """Sign this version of a contract, so that it may be used up to a level.
+
+    The signature goes into the ledger. It is about this contract and its people file as they are now: a changed one
+    must be signed anew. Exit codes: 0 signed, 1 the same signature stands there already, 2 broken input.
+    """
+    law = Contract.load(contract)
+    people = _people(law, contract)
+    if level not in get_args(Level):
+        raise UsageError(f"there is no level {level!r}: it is one of {', '.join(LEVELS)}")
+    _assure(law, people, person, role, cast("Level", level))
+    key = find_key(person, keys, {"the project": project_of(contract), "the ledger's folder": ledger.absolute().parent})
+    if key.public not in people.members[person].keys:
+        raise UsageError(
+            f"the key of {person} in {keys} is not one of those in {people.file}; which one is out of date?"
+        )
+    body = seal(key, "contract", signature_body(law, level=cast("Level", level), role=role, by=person))
+    policy = compile_levels(law)
+    fault = signature_fault(policy, body)
+    if fault is not None:
+        raise UsageError(f"this would count for nothing: {fault}")
+    if ledger.exists():
+        with Ledger.open(ledger, read_only=True):
+            pass  # refuses what is no ledger: opened to write, an empty file would become one
+    with Ledger.open(ledger) as opened:
+        standing = Standing(policy, opened.id)
+        standing.refresh(opened)
+        twice = any(
+            entry.body.get("signature") == body["signature"] and entry.world == "production"
+            for entry in opened.entries(kind="signature")
+        )
+        if not twice:
+            draft = Draft(kind="signature", world="production", run=None, body=body, at=SystemClock().now())
+            (entry,) = opened.append([draft])
+            standing.feed([entry])
+        cap = standing.cap
+        missing = _missing(law, opened)
+    if json:
+        json_line({"written": not twice, "usable_up_to": cap, "missing": missing, **body})
+    else:
+        _tell(law, person, role, level, cap, missing, twice=twice)
+    return 1 if twice else 0
+
+
+def _people(law: Contract, file: Path) -> People:
+    if law.members is None:
+        raise UsageError(f"{file} names no `people`, so nobody can sign it; make a file with `roadworthy people add`")
+    return law.members
+
+
+def _assure(law: Contract, people: People, person: str, role: str, level: Level) -> None:
+    """Raises UsageError for a signature that nobody asks for, or that this person cannot give."""
+    asked = {name for at, names in law.signatures.items() if RANK[at] <= RANK[level] for name in names}
+    if not asked:
+        raise UsageError(f"this contract asks for no signature for {level}; name roles under `signatures`")
+    if role not in asked:
+        raise UsageError(f"this contract wants no signature of {role!r} for {level}; {did_you_mean(role, asked)}")
+    if person not in people.members:
+        raise UsageError(f"{person!r} does not stand in {people.file}; {did_you_mean(person, people.members)}")
+    if not people.holds(person, role):
+        able = ", ".join(people.holding(role)) or "nobody"
+        raise UsageError(f"{person} does not hold the role {role}; {able} can sign as {role}")
+
+
+def _missing(law: Contract, ledger: Ledger) -> dict[Level, list[str]]:
+    """By level, the roles that have not signed this contract for it."""
+    policy = compile_levels(law)
+    signed = [
+        entry.body
+        for entry in ledger.entries(kind="signature", world="production")
+        if signature_fault(policy, entry.body) is None and entry.body.get("contract") == law.digest
+    ]
+    missing: dict[Level, list[str]] = {}
+    for level in LEVELS:
+        having = {body["role"] for body in signed if RANK[body["level"]] >= RANK[level]}
+        left = sorted(policy.needed[level] - having)
+        if left:
+            missing[level] = left
+    return missing
+
+
+def _tell(
+    law: Contract, person: str, role: str, level: str, cap: Level, missing: dict[Level, list[str]], *, twice: bool
+) -> None:
+    console = out()
+    what = f"{law.agent} version {law.version} for {level}"
+    done = "had signed it already" if twice else "has signed it"
+    console.print(shown(f"{person} ({role}) {done}: {what}."))
+    console.print(
+        shown(f"It may be used up to {cap}; the contract's ceilings and what was set since hold beside that.")
+    )
+    for at, roles in missing.items():
+        console.print(shown(f"Not signed for {at} yet: {', '.join(roles)}."))
