@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from roadworthy import Contract, Ledger
 from roadworthy.contract.keys import SigningKey, seal
+from roadworthy.contract.model import Budgets, RunBudget
 from roadworthy.contract.people import People
 from roadworthy.core.types import LEVELS, Draft, Kind, Level, Realm
 from roadworthy.gate.levels import (
@@ -274,6 +275,42 @@ def test_a_signature_is_about_one_version(ledger: Ledger) -> None:
     changed = GUARDED.model_copy(update={"goal": "Do more."})
     assert standing(changed, ledger).cap == "shadow"
     assert standing(GUARDED, ledger).cap == "approval"
+
+
+def _recorded(ledger: Appender, contract: Contract, **more: Any) -> None:
+    body = contract.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    put(ledger, "contract", {"digest": contract.digest, "contract": body, **more})
+
+
+def test_a_contract_that_only_narrows_a_signed_one_inherits_its_signatures(ledger: Ledger) -> None:
+    put(ledger, "level", sealed(setting(ledger, "autonomous")))
+    narrower = GUARDED.model_copy(update={"budgets": Budgets(run=RunBudget(writes=3)), "version": "2"})
+    wider = GUARDED.model_copy(update={"zone": "Europe/Berlin"})
+    put(ledger, "signature", sign(GUARDED, "autonomous", "engineering", "ed"))
+    assert standing(narrower, ledger).cap == "shadow"  # nobody knows what was signed
+    _recorded(ledger, GUARDED)
+    assert standing(narrower, ledger).cap == "approval"
+    assert standing(narrower, ledger).missing("autonomous") == {"security"}
+    put(ledger, "signature", sign(narrower, "autonomous", "security", "sam"))
+    assert levels(narrower, ledger) == {"low": "shadow", "high": "autonomous"}
+    assert standing(GUARDED, ledger).cap == "approval"  # security has signed less than this
+    assert standing(wider, ledger).cap == "shadow"
+
+
+def test_a_signed_contract_is_what_has_the_signed_digest(ledger: Ledger) -> None:
+    narrower = GUARDED.model_copy(update={"budgets": Budgets(run=RunBudget(writes=3))})
+    wide = GUARDED.model_copy(update={"zone": "Europe/Berlin"})
+    put(ledger, "signature", sign(wide, "approval", "engineering", "ed"))
+    _recorded(ledger, narrower, digest=wide.digest)
+    for body in (None, 7, {}, {"agent": "desk"}):
+        put(ledger, "contract", {"digest": wide.digest, "contract": body})
+    assert standing(narrower, ledger).cap == "shadow"
+    live = standing(wide.model_copy(update={"budgets": Budgets(run=RunBudget(writes=3))}), ledger)
+    assert live.cap == "shadow"
+    _recorded(ledger, wide)
+    put(ledger, "stop", {"capability": None, "because": "x", "by": "y"})
+    live.refresh(ledger)
+    assert live.cap == "approval"
 
 
 def test_a_forged_signature_has_no_effect(ledger: Ledger) -> None:

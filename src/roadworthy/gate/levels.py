@@ -1,7 +1,8 @@
 """How each capability may act today: by the contract, by what people have signed, by what was set since.
 
 The level in effect is the lowest of three: the one that stands (the contract's `start`, or what a `level` entry has set
-since), the contract's `ceiling`, and the highest level that all roles under `signatures` have signed this contract for.
+since), the contract's `ceiling`, and the highest level that all roles under `signatures` have signed for:
+this contract, or one that it only narrows.
 A gate believes no entry: it looks for itself whether a person who may do so has signed it. Anybody may make an agent
 more careful, as anybody may stop it; only a signed word of whoever is accountable makes it freer.
 
@@ -17,6 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from roadworthy.contract.model import Contract
+from roadworthy.contract.narrow import only_narrows
 from roadworthy.contract.people import People
 from roadworthy.core.types import LEVELS, Entry, Level
 
@@ -31,6 +33,7 @@ RANK: Mapping[Level, int] = {level: rank for rank, level in enumerate(LEVELS)}
 class LevelPolicy:
     """What a contract says about levels."""
 
+    contract: Contract
     agent: str
     digest: str
     accountable: str
@@ -50,6 +53,7 @@ def compile_levels(contract: Contract) -> LevelPolicy:
         roles |= frozenset(contract.signatures.get(level, ()))
         needed[level] = roles
     return LevelPolicy(
+        contract=contract,
         agent=contract.agent,
         digest=contract.digest,
         accountable=contract.owner.accountable,
@@ -129,6 +133,7 @@ class Standing:
         """The seq up to which entries are taken in."""
         self._levels: dict[str, Level] = dict(policy.start)
         self._signed: dict[str, set[tuple[Level, str]]] = {}
+        self._inherited: dict[str, bool] = {}
         self._nonces: set[str] = set()
         self._changes: list[tuple[int, str, Level]] = []
         self._lock = Lock()
@@ -138,6 +143,7 @@ class Standing:
         found = ledger.controls(self.seen)
         if found:
             self.feed(found)
+            self._inherit(ledger)
 
     def feed(self, entries: Iterable[Entry]) -> None:
         """Take entries in, in order; those that were taken in before are passed over, and so are all other kinds."""
@@ -157,14 +163,21 @@ class Standing:
     @property
     def cap(self) -> Level:
         """The highest level that this contract is signed for."""
-        signed = self._signed.get(self.policy.digest, set())
         highest: Level = "shadow"
         for level in LEVELS:
-            having = {role for given, role in signed if RANK[given] >= RANK[level]}
-            if not self.policy.needed[level] <= having:
+            if self.missing(level):
                 break
             highest = level
         return highest
+
+    def missing(self, level: Level) -> frozenset[str]:
+        """The roles that have not signed for a level, neither this contract nor one that it only narrows."""
+        needed = self.policy.needed[level]
+        if not needed:
+            return needed
+        digests = [self.policy.digest, *(digest for digest, narrower in list(self._inherited.items()) if narrower)]
+        signed = [pair for digest in digests for pair in list(self._signed.get(digest, ()))]
+        return needed - {role for given, role in signed if RANK[given] >= RANK[level]}
 
     @property
     def levels(self) -> dict[str, Level]:
@@ -195,6 +208,23 @@ class Standing:
             return self._fault(body)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _inherit(self, ledger: Appender) -> None:
+        """Look at the signed contracts that this one may only narrow, where its own signatures are not enough."""
+        policy = self.policy
+        with self._lock:
+            others = self._signed.keys() - self._inherited.keys() - {policy.digest}
+            if not others or self.cap == LEVELS[-1]:
+                return
+        for entry in ledger.entries(kind="contract"):
+            digest = entry.body.get("digest")
+            if isinstance(digest, str) and digest in others:
+                old = _read_again(entry.body.get("contract"), policy.people)
+                # What a ledger says of a contract is believed as far as it has the digest that was signed.
+                if old is not None and old.digest == digest:
+                    narrower = only_narrows(policy.contract, old)
+                    with self._lock:
+                        self._inherited[digest] = narrower
 
     def _effective(self, name: str, level: Level, cap: Level) -> Level:
         return min(level, self.policy.ceiling[name], cap, key=RANK.__getitem__)
@@ -235,3 +265,12 @@ class Standing:
         if not people.sealed("level", body):
             return f"this is not the signature of {by} under it"
         return None
+
+
+def _read_again(body: object, people: People | None) -> Contract | None:
+    """The contract that a `contract` entry holds; None for what is none."""
+    try:
+        contract = Contract.model_validate(body)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return contract if contract.people is None or people is None else contract.with_people(people)
