@@ -1,0 +1,685 @@
+"""Whether labelled values stand in a text: quoted, embedded, re-formatted, split, reversed or encoded.
+
+Everything is compared *squeezed*: letters and digits only, without case, accents and look-alikes. Other ways of
+writing a value (a date in words, an amount with separators, an address spelt out) are worked out when the value is
+learnt, so that looking a text over costs by the text's length and not by how much the run has seen.
+
+A value that many harmless texts hold by chance ("yes", 42, a first name alone, today's date) is *common*: it counts
+only where a field of the same name holds it and nothing else.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from itertools import permutations
+from typing import Any, NamedTuple
+
+from roadworthy.contract.shapes import Shape
+from roadworthy.gate.forms import decoded
+from roadworthy.gate.lookalikes import LOOKALIKES
+from roadworthy.gate.values import exact
+
+GRAM, STEP, LEAST = 4, 2, 5
+"""A value of at least `LEAST` squeezed characters is looked up by its first `STEP` grams, a text by every `STEP`th."""
+WINDOW, WIDE_STEP, STRIDE, QUOTE = 12, 4, 5, 32
+"""Long values are kept as windows every `STRIDE` characters, and texts looked up every `WIDE_STEP`: as the two are
+prime to each other, a quote of `QUOTE` characters always meets one."""
+LONG = 48
+"""From so many squeezed characters on, a part of a text is enough."""
+MOST_PATTERNS = 60_000
+"""Ways of writing values that one run keeps. What comes after them cannot be looked for."""
+MOST_WINDOWS = 2_000
+"""Windows of one long text; of a longer one they lie farther apart."""
+MOST_LOOKED = 200_000
+"""Characters of one text that are looked over."""
+_PIECE = 4
+_MOST_OPEN = 32
+_TAIL = 4_000
+_BORDER = 64
+_AROUND_DAYS = 800
+
+_COMMON_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        will mark rose may price hope grace faith joy june april august summer dawn bill rich frank drew chase grant
+        hunter mason cooper page banks brooks young long short small little good best love day white black brown green
+        gray gold silver king church hall wood woods stone field fields rice bush park parks ford cash case cook baker
+        miller smith carpenter fisher potter walker rider driver porter turner parker singer ward wells waters rivers
+        snow winter winters summers frost rain cloud star art gene jack pat penny peg bob dale cliff glen heath ray
+        rusty sandy sky van lane major power powers sharp strong wise noble bright swift hardy moody savage sweet sage
+        justice destiny harmony melody crystal ruby pearl jade amber opal ginger olive basil rosemary daisy lily iris
+        violet ivy holly heather fern willow ash robin jay wren drake hawk fox wolf lamb buck colt angel christian
+        virginia georgia paris london chelsea austin dallas houston jordan israel china asia america charity trinity
+        mercy serenity victor victoria sterling marshall sergeant bishop pope dean judge law bond care service support
+        team sales billing customer account office please thanks dear hello
+        """,
+    )
+)
+"""Names that are words, too: a value of nothing but these counts only where it is written as a name."""
+
+
+class _Folded(dict[int, str]):
+    """How each character is written when squeezed; empty for those that are left out."""
+
+    def __missing__(self, code: int) -> str:
+        folded = _fold(chr(code))
+        if len(self) < 20_000:
+            self[code] = folded
+        return folded
+
+
+def _fold(char: str) -> str:
+    code = ord(char)
+    if 0xE0020 <= code < 0xE007F:  # tags: invisible doubles of ASCII
+        char = chr(code - 0xE0000)
+    elif 0x1F1E6 <= code <= 0x1F1FF:  # letters of flags
+        char = chr(code - 0x1F1E6 + ord("a"))
+    kept: list[str] = []
+    for part in unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", char).casefold()):
+        digit = unicodedata.decimal(part, -1)
+        if digit >= 0:
+            kept.append(str(digit))
+        elif part.isalnum():
+            kept.append(part.translate(LOOKALIKES))
+    return "".join(kept)
+
+
+_FOLDED = _Folded()
+_ASCII = {code: _fold(chr(code)) or None for code in range(128)}
+
+
+def squeeze(text: str) -> str:
+    """Letters and digits only, without case, accents, invisible characters and look-alikes of other alphabets."""
+    return text.translate(_ASCII) if text.isascii() else text.translate(_FOLDED)
+
+
+def _places(text: str) -> list[int]:
+    """For each squeezed character the place in the text that it comes from."""
+    if text.isascii():
+        return [i for i, char in enumerate(text) if char.isalnum()]
+    return [i for i, char in enumerate(text) for _ in _FOLDED[ord(char)]]
+
+
+@dataclass(slots=True, eq=False)
+class Pattern:
+    """One way of writing a value, and the sources that it would come from."""
+
+    text: str
+    """Squeezed."""
+    sources: list[Hashable] = field(default_factory=list[Hashable])
+    edges: bool = True
+    """It must not go on, on either side, with a letter or digit."""
+    digits: bool = False
+    """It must not go on, on either side, with a character of its own kind: 1234 does not stand in 12345."""
+    capitals: bool = False
+    """It must be written with a capital, for it is a word, too."""
+    number: Decimal | None = None
+    """What it must come to when read as a number."""
+    solid: bool = False
+    """It has no blanks, so that parts of it have none either."""
+    heard: bool = False
+    """The user has said it."""
+
+
+class Match(NamedTuple):
+    """A value that stands in a text."""
+
+    pattern: Pattern
+    start: int
+    end: int
+    """In squeezed characters."""
+
+
+class Fragment(NamedTuple):
+    """The first part of a value that has left already."""
+
+    pattern: Pattern
+    length: int
+
+
+# How a value may be written ------------------------------------------------------------------------------------------
+
+_EMAIL = re.compile(r"[^\s@<>()]+@[^\s@<>()]+\.[^\s@<>()]+")
+_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
+_PART_OF_DAY = re.compile(r"\d{4}-\d{2}|\d{1,2}:\d{2}(:\d{2})?|\d{2}-\d{2}")
+_PLAIN_NUMBER = re.compile(r"-?\d{1,15}\.\d{1,15}")
+_PHONE = re.compile(r"[+0(][\d\s()./-]{7,}")
+_INSIDE = re.compile(r"[^\s@<>(),;:]+@[^\s@<>(),;:]+\.[^\W_]+|\+?\d(?:[ /().-]?\d){6,}|[^\W_]*\d[^\W_]*(?:-[^\W_]+)*")
+_WORDS = re.compile(r"[^\W\d_]+(?:['\u2019.-][^\W\d_]+)*\.?")
+_MONTHS = (
+    ("january", "jan", "januar"), ("february", "feb", "februar"), ("march", "mar", "marz"), ("april", "apr", "april"),
+    ("may", "may", "mai"), ("june", "jun", "juni"), ("july", "jul", "juli"), ("august", "aug", "august"),
+    ("september", "sep", "september"), ("october", "oct", "oktober"), ("november", "nov", "november"),
+    ("december", "dec", "dezember"),
+)  # fmt: skip
+
+
+def patterns_of(value: Any, shape: Shape | None, around: date) -> list[Pattern]:
+    """The ways of writing a value that are told from other texts; none where the value is common.
+
+    `around`: days near this one are common.
+    """
+    if isinstance(value, bool) or value is None or (shape is not None and shape.enum is not None):
+        return []
+    if isinstance(value, int | float | Decimal):
+        return _numbers(value)
+    if not isinstance(value, str):
+        return patterns_of(str(value), None, around)
+    text = value.strip()
+    if _EMAIL.fullmatch(text):
+        return _email(text)
+    day = _DAY.fullmatch(text)
+    if day is not None:
+        return _dates(day, around)
+    if _PLAIN_NUMBER.fullmatch(text):
+        return _numbers(Decimal(text))
+    if _PART_OF_DAY.fullmatch(text):
+        return []
+    if _PHONE.fullmatch(text):
+        return _phone(text)
+    return _text(text)
+
+
+def _numbers(value: int | float | Decimal) -> list[Pattern]:
+    if value != value or value in (float("inf"), float("-inf")):
+        return []
+    number = abs(exact(Decimal(repr(value)) if isinstance(value, float) else Decimal(value)))
+    whole, _, part = f"{number:f}".partition(".")
+    significant = len((whole + part).strip("0"))
+    if significant < 4 or (not part and 1900 <= number < 2100):
+        return []
+    return [
+        Pattern(text=whole + part.ljust(places, "0"), digits=True, edges=False, number=number, solid=True)
+        for places in range(len(part), max(len(part), 2) + 1)
+        if places != 1 or len(part) == 1
+    ]
+
+
+def _email(text: str) -> list[Pattern]:
+    local, _, domain = text.partition("@")
+    spelt = squeeze(local), squeeze(domain)
+    spoken = "dot".join(squeeze(part) for part in domain.split("."))
+    said = "dot".join(squeeze(part) for part in local.split("."))
+    found = ("".join(spelt), "at".join(spelt), f"{spelt[0]}at{spoken}", f"{said}at{spoken}")
+    return [Pattern(text=one, solid=True) for one in dict.fromkeys(found) if len(one) >= LEAST]
+
+
+def _dates(day: re.Match[str], around: date) -> list[Pattern]:
+    try:
+        then = date(int(day[1]), int(day[2]), int(day[3]))
+    except ValueError:
+        return _text(day[0])
+    if day[4] is None and abs((then - around).days) < _AROUND_DAYS:
+        return []
+    time = day[4].replace(":", "") if day[4] else ""
+    y, m, d, two, month = f"{then.year}", f"{then.month}", f"{then.day}", f"{then.year % 100:02}", f"{then:%m}"
+    dd = f"{then:%d}"
+    found = {y + month + dd, dd + month + y, month + dd + y, d + m + y, m + d + y, dd + month + two, y + m + d}
+    for name in _MONTHS[then.month - 1]:
+        for number in (d, dd):
+            found |= {number + name + y, name + number + y, y + name + number}
+            found |= {f"{number}{end}{name}{y}" for end in ("st", "nd", "rd", "th")}
+            found |= {f"{name}{number}{end}{y}" for end in ("st", "nd", "rd", "th")}
+            found |= {f"{number}{end}of{name}{y}" for end in ("st", "nd", "rd", "th")}
+    if time:
+        found = {one + between + time for one in found for between in ("", "t", "at", "um")}
+    return [Pattern(text=one, digits=True, edges=False) for one in sorted(found)]
+
+
+def _phone(text: str) -> list[Pattern]:
+    digits = squeeze(text)
+    if not digits.isdigit() or not 8 <= len(digits) <= 15:
+        return _text(text)
+    found = [Pattern(text=digits, digits=len(digits) < 10, edges=False)]
+    if len(digits) >= 11:
+        found.append(Pattern(text=digits[-9:], edges=False))
+    elif digits[0] == "0" and len(digits) == 10 and digits[1] != "0":
+        found.append(Pattern(text=digits[1:], edges=False))
+    return found
+
+
+def _text(text: str) -> list[Pattern]:
+    squeezed = squeeze(text)
+    words = text.split()
+    size = len(squeezed)
+    if any(char.isdigit() for char in squeezed):
+        if len(words) > 6 or size >= LONG:
+            return _prose(squeezed)
+        if squeezed.isdigit():
+            significant = len(squeezed.strip("0"))
+            if size < 4 or significant < 3 or (size == 4 and "1900" <= squeezed < "2100"):
+                return []
+        elif size < 4:
+            return []
+        near = size < 10
+        return [Pattern(text=squeezed, digits=near, edges=False, solid=len(words) == 1)]
+    if not squeezed.isascii() and 3 <= size < 10 and not any(char.islower() or char.isupper() for char in text):
+        return [Pattern(text=squeezed, edges=False)]  # scripts without capitals say much in few characters
+    names = [word.strip(".,'\u2019").casefold() for word in words]
+    usual = all(name in _COMMON_NAMES or len(name) <= 2 for name in names)
+    if len(words) == 1:
+        if size >= 8 and not usual and text[0].isupper():
+            return [Pattern(text=squeezed, capitals=size < 12, solid=True)]
+        if size >= 12 and not text.isalpha():
+            return [Pattern(text=squeezed, edges=False, solid=True)]  # a key or a handle, not a word
+        return []
+    if len(words) <= 4 and all(_WORDS.fullmatch(word.strip(",")) for word in words) and _is_name(words):
+        orders = permutations(words) if len(words) <= 3 else (words, [*words[-1:], *words[:-1]])
+        found = {squeeze("".join(order)) for order in orders}
+        return [Pattern(text=one, edges=size < 10, capitals=usual) for one in sorted(found) if len(one) >= LEAST]
+    return _prose(squeezed)
+
+
+def _is_name(words: Sequence[str]) -> bool:
+    return all(word[:1].isupper() or len(word) <= 3 for word in words) and words[-1][:1].isupper()
+
+
+def _prose(squeezed: str) -> list[Pattern]:
+    return [Pattern(text=squeezed, edges=False)] if len(squeezed) >= 20 else []
+
+
+def _inside(text: str) -> Iterator[str]:
+    """What a long text holds that says much by itself: addresses, numbers of calls and of accounts, ids."""
+    for n, match in enumerate(_INSIDE.finditer(text)):
+        if n >= 200:
+            return
+        size = sum(map(str.isalnum, match[0]))
+        if size >= 6:
+            yield match[0]
+
+
+# Looking for them ----------------------------------------------------------------------------------------------------
+
+_STEPS = [(i, slice(i, i + GRAM)) for i in range(0, 8192, STEP)]
+_WIDE_STEPS = [(i, slice(i, i + WINDOW)) for i in range(0, 8192, WIDE_STEP)]
+_SHORT = re.compile(r"\d+(?:[.,'\u2019 /-]?\d+)*")
+_TAG = re.compile(r"<[^<>]*>")
+_SPACED_HEX = re.compile(r"\d?[0-9A-Fa-f][\s:,-](?:[0-9A-Fa-f]{2}[\s:,-]){3}")
+_RARE = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w{2,8};|=[0-9A-Fa-f]{2}|\\[uxUX0-7]")
+
+
+class Looked(NamedTuple):
+    """What stands in a text."""
+
+    readings: list[tuple[str, list[Match]]]
+    """The text as it is, and what it says decoded, as far as kept values stand in it."""
+    pieced: list[Pattern]
+    """Values of which a part stands in the text, and all other parts in it or in what was sent before."""
+
+
+_NOTHING = Looked([], [])
+
+
+class Leaks:
+    """The labelled values of one run, ready to be found in texts."""
+
+    __slots__ = (
+        "_around",
+        "_common",
+        "_grams",
+        "_heard",
+        "_last",
+        "_open",
+        "_patterns",
+        "_short",
+        "_tail",
+        "_tiny",
+        "_windows",
+    )
+
+    def __init__(self, around: date) -> None:
+        self._around = around
+        self._patterns: dict[tuple[str, bool, bool, Decimal | None], Pattern] = {}
+        self._grams: dict[str, list[tuple[Pattern, int]]] = {}
+        self._short: dict[str, list[Pattern]] = {}
+        self._tiny: dict[str, list[Pattern]] = {}
+        self._windows: dict[str, list[tuple[Pattern, int]]] = {}
+        self._common: dict[tuple[str, str], list[Hashable]] = {}
+        self._heard = ""
+        self._tail = ""
+        self._last = ""
+        self._open: list[Fragment] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._patterns or self._common)
+
+    @property
+    def full(self) -> bool:
+        """Whether there were more values than are kept, so that no text can be said to be free of them."""
+        return len(self._patterns) >= MOST_PATTERNS
+
+    def add(self, value: Any, shape: Shape | None, name: str, source: Hashable) -> bool:
+        """Keep a value that stood in a field of this name; whether it can be told from other texts."""
+        found = patterns_of(value, shape, self._around)
+        if not found:
+            common = self._common.setdefault((name, squeeze(str(value))), [])
+            if source not in common:
+                common.append(source)
+            return False
+        for pattern in found:
+            self._keep(pattern, source)
+        text = found[0].text
+        if isinstance(value, str) and len(text) >= LONG:
+            for inner in _inside(value[:MOST_LOOKED]):
+                for pattern in patterns_of(inner, None, self._around):
+                    self._keep(pattern, source)
+        elif 8 <= len(text) < LONG and found[0].number is None:
+            for turned in (text[::-1], codecs.encode(text, "rot13")):
+                if turned != text:
+                    self._keep(Pattern(text=turned, edges=False, digits=found[0].digits), source)
+        return True
+
+    def add_together(self, values: Sequence[str], source: Hashable) -> None:
+        """Keep what single words of one record, such as a first and a last name, say beside each other."""
+        for pair in permutations(values[:5], 2):
+            text = squeeze("".join(pair))
+            usual = all(word.casefold() in _COMMON_NAMES for word in pair)
+            if len(text) >= LEAST:
+                self._keep(Pattern(text=text, edges=len(text) < 10, capitals=usual), source)
+
+    def _keep(self, pattern: Pattern, source: Hashable) -> None:
+        key = (pattern.text, pattern.edges, pattern.capitals, pattern.number)
+        known = self._patterns.get(key)
+        if known is not None:
+            if source not in known.sources:
+                known.sources.append(source)
+            return
+        if self.full:
+            return
+        pattern.sources.append(source)
+        self._patterns[key] = pattern
+        text = pattern.text
+        if len(text) >= LONG:
+            self._keep_windows(pattern)
+        elif len(text) >= LEAST:
+            for offset in range(STEP):
+                self._grams.setdefault(text[offset : offset + GRAM], []).append((pattern, offset))
+        elif text.isascii():
+            self._short.setdefault(text, []).append(pattern)
+        else:
+            self._tiny.setdefault(text[:2], []).append(pattern)
+        pattern.heard = text in self._heard
+
+    def _keep_windows(self, pattern: Pattern) -> None:
+        text = pattern.text
+        step = STRIDE if len(text) <= STRIDE * MOST_WINDOWS else len(text) // MOST_WINDOWS
+        for at in range(0, len(text) - WINDOW + 1, step):
+            self._windows.setdefault(text[at : at + WINDOW], []).append((pattern, at))
+
+    # the user's words, and what has left already ---------------------------------------------------------------------
+
+    def heard(self, text: str) -> None:
+        """The user said this: telling it back gives nothing away."""
+        for _, matches in self.look(text).readings:
+            for match in matches:
+                match.pattern.heard = True
+        self._heard = (self._heard + squeeze(text))[-50_000:]
+
+    def sent(self, text: str) -> None:
+        """This has left: the rest of a value that follows later completes it."""
+        if not self._grams:
+            return
+        text = text[-MOST_LOOKED:]
+        squeezed = squeeze(text)
+        self._open.extend(self._begun(text, squeezed, self._hits(squeezed)))
+        self._open = list(dict.fromkeys(self._open))[-_MOST_OPEN:]
+        self._tail = f"{self._tail}\n{text}"[-_TAIL:]
+        self._last = self._tail[-_BORDER:]
+
+    # texts -----------------------------------------------------------------------------------------------------------
+
+    def common(self, name: str, value: Any) -> Sequence[Hashable]:
+        """The sources of a common value that stood in a field of the same name."""
+        return self._common.get((name, squeeze(str(value))), ()) if self._common else ()
+
+    def whole(self, text: str) -> bool:
+        """Whether a text is one kept value and nothing else."""
+        squeezed = squeeze(text)
+        return any(one.text == squeezed for one, _ in self._grams.get(squeezed[:GRAM], ()))
+
+    def look(self, text: str) -> Looked:
+        """What stands in a text. The time depends on the length of the text, not on how many values are kept."""
+        if not self._patterns:
+            return _NOTHING
+        text = text[:MOST_LOOKED]
+        squeezed = squeeze(text)
+        hits = self._hits(squeezed)
+        readings: list[tuple[str, list[Match]]] = []
+        matches = self._find(text, squeezed, hits)
+        if matches:
+            readings.append((text, matches))
+        for reading in _readings(text):
+            inner = squeeze(reading[:MOST_LOOKED])
+            matches = self._find(reading, inner, self._hits(inner))
+            if matches:
+                readings.append((reading, matches))
+        pieced: list[Pattern] = []
+        if hits:
+            self._pieced(text, squeezed, hits, pieced)
+        if self._open:
+            pieced.extend(f.pattern for f in self._open if _covered(f.pattern, f.length, text, squeezed))
+        if self._last:
+            self._over_the_border(text, pieced)
+        return Looked(readings, pieced) if readings or pieced else _NOTHING
+
+    def _hits(self, squeezed: str) -> list[int]:
+        """The places of a squeezed text at which a value may stand."""
+        grams = self._grams
+        if not grams:
+            return []
+        size = len(squeezed) - GRAM + 1
+        if size > _STEPS[-1][0]:
+            return [at for at in range(0, size, STEP) if squeezed[at : at + GRAM] in grams]
+        return [at for at, part in _STEPS[: (size + STEP - 1) // STEP] if squeezed[part] in grams]
+
+    def _starts(self, squeezed: str, hits: list[int]) -> Iterator[tuple[int, Pattern]]:
+        for hit in hits:
+            for pattern, offset in self._grams[squeezed[hit : hit + GRAM]]:
+                if hit >= offset:
+                    yield hit - offset, pattern
+
+    def _find(self, text: str, squeezed: str, hits: list[int]) -> list[Match]:
+        found: list[Match] = []
+        if hits:
+            for at, pattern in self._starts(squeezed, hits):
+                if squeezed.startswith(pattern.text, at):
+                    found.append(Match(pattern, at, at + len(pattern.text)))
+        if self._short:
+            self._find_short(text, squeezed, found)
+        if self._tiny and not squeezed.isascii():
+            for at in range(len(squeezed) - 1):
+                for pattern in self._tiny.get(squeezed[at : at + 2], ()):
+                    if squeezed.startswith(pattern.text, at):
+                        found.append(Match(pattern, at, at + len(pattern.text)))
+        if found:
+            places = _places(text)
+            found = [match for match in found if _holds(match, text, places)]
+        if self._windows:
+            self._quotes(squeezed, found)
+        return found
+
+    def _find_short(self, text: str, squeezed: str, found: list[Match]) -> None:
+        """Values of four characters with digits: they must be words of their own."""
+        for token in _SHORT.finditer(text):
+            start, end = token.span()
+            while start > 0 and text[start - 1].isalnum():
+                start -= 1
+            while end < len(text) and text[end].isalnum():
+                end += 1
+            short = squeeze(text[start:end])
+            if short in self._short:
+                at = len(squeeze(text[:start]))
+                found.extend(Match(pattern, at, at + len(short)) for pattern in self._short[short])
+
+    def _quotes(self, squeezed: str, found: list[Match]) -> None:
+        windows, size = self._windows, len(squeezed) - WINDOW + 1
+        if size <= 0:
+            return
+        if size > _WIDE_STEPS[-1][0]:
+            hits = [at for at in range(0, size, WIDE_STEP) if squeezed[at : at + WINDOW] in windows]
+        else:
+            steps = _WIDE_STEPS[: (size + WIDE_STEP - 1) // WIDE_STEP]
+            hits = [at for at, part in steps if squeezed[part] in windows]
+        until = 0
+        for at in hits:
+            if at < until:
+                continue
+            for pattern, offset in windows[squeezed[at : at + WINDOW]]:
+                before = _common_back(squeezed, at, pattern.text, offset)
+                length = before + _common_length(squeezed, at, pattern.text, offset)
+                if length >= QUOTE:
+                    found.append(Match(pattern, at - before, at - before + length))
+                    until = at - before + length
+
+    def _begun(self, text: str, squeezed: str, hits: list[int]) -> list[Fragment]:
+        """Values whose first part, and not the whole, stands in a text as a word of its own."""
+        places: list[int] | None = None
+        found: list[Fragment] = []
+        for at, pattern in self._starts(squeezed, hits):
+            length = _common_length(squeezed, at, pattern.text, 0)
+            if length < LEAST or len(pattern.text) - length < _PIECE:
+                continue
+            places = places or _places(text)
+            if _is_piece(text, places, at, at + length, solid=pattern.solid):
+                found.append(Fragment(pattern, length))
+        return found
+
+    def _pieced(self, text: str, squeezed: str, hits: list[int], pieced: list[Pattern]) -> None:
+        begun = self._begun(text, squeezed, hits)
+        if begun:
+            together = f"{self._tail}\n{text}"
+            both = squeeze(together)
+            pieced.extend(f.pattern for f in begun if _covered(f.pattern, f.length, together, both))
+
+    def _over_the_border(self, text: str, pieced: list[Pattern]) -> None:
+        joined = self._last + text[:_BORDER]
+        squeezed, border = squeeze(joined), len(squeeze(self._last))
+        hits = self._hits(squeezed)
+        if hits:
+            found = self._find(joined, squeezed, hits)
+            pieced.extend(match.pattern for match in found if match.start < border < match.end)
+
+
+def _readings(text: str) -> Iterator[str]:
+    """What a text says besides when it is rendered or decoded."""
+    if "<" in text and (bare := _TAG.sub("", text)) != text:
+        yield bare
+    if not text.isascii() and (hidden := _hidden(text)):
+        yield hidden
+    if _is_encoded(text):
+        yield from decoded(text)
+
+
+def _is_encoded(text: str) -> bool:
+    """Whether any part of a text may be an encoding: a quick look, so that plain words cost nothing more."""
+    if ("%" in text or "&" in text or "=" in text or "\\" in text) and _RARE.search(text):
+        return True
+    for token in text.split():
+        if len(token) > 9 and not (token.rstrip(".,;:!?)").isalpha() and token[1:].rstrip(".,;:!?)").islower()):
+            return True
+    return _SPACED_HEX.search(text) is not None
+
+
+def _hidden(text: str) -> str:
+    """What invisible characters of a text say: variation selectors carry a byte each."""
+    said = bytearray()
+    for char in text:
+        code = ord(char)
+        if 0xFE00 <= code <= 0xFE0F:
+            said.append(code - 0xFE00)
+        elif 0xE0100 <= code <= 0xE01EF:
+            said.append(code - 0xE0100 + 16)
+    return said.decode("utf-8", "replace") if len(said) > 2 else ""
+
+
+def _common_length(text: str, at: int, other: str, offset: int) -> int:
+    most = min(len(text) - at, len(other) - offset)
+    for n in range(most):
+        if text[at + n] != other[offset + n]:
+            return n
+    return most
+
+
+def _common_back(text: str, at: int, other: str, offset: int) -> int:
+    most = min(at, offset)
+    for n in range(most):
+        if text[at - 1 - n] != other[offset - 1 - n]:
+            return n
+    return most
+
+
+def _covered(pattern: Pattern, length: int, text: str, squeezed: str) -> bool:
+    """Whether a text holds all of a value that follows its first `length` characters, in parts."""
+    wanted, places = pattern.text, None
+    while length < len(wanted):
+        piece = wanted[length : length + _PIECE]
+        if len(piece) < _PIECE:
+            return False
+        at, taken = squeezed.find(piece), 0
+        while at >= 0:
+            places = places or _places(text)
+            run = _common_length(squeezed, at, wanted, length)
+            if run > taken and _is_piece(text, places, at, at + run, solid=pattern.solid):
+                taken = run
+            at = squeezed.find(piece, at + 1)
+        if not taken:
+            return False
+        length += taken
+    return True
+
+
+def _is_piece(text: str, places: list[int], start: int, end: int, *, solid: bool) -> bool:
+    """Whether squeezed characters are words of their own, and without blanks in between where the value has none."""
+    first, last = places[start], places[end - 1]
+    if (first > 0 and text[first - 1].isalnum()) or (last + 1 < len(text) and text[last + 1].isalnum()):
+        return False
+    return not solid or not any(char.isspace() for char in text[first:last])
+
+
+def _holds(match: Match, text: str, places: list[int]) -> bool:
+    """Whether what was found squeezed is the value in the text as it stands."""
+    pattern = match.pattern
+    first, last = places[match.start], places[match.end - 1]
+    before = text[first - 1] if first > 0 else " "
+    after = text[last + 1] if last + 1 < len(text) else " "
+    if pattern.edges and (before.isalnum() or after.isalnum()):
+        return False
+    if pattern.digits and (_same_kind(before, text[first]) or _same_kind(after, text[last])):
+        return False
+    if pattern.capitals and not text[first].isupper():
+        return False
+    return pattern.number is None or _comes_to(text, first, last, pattern.number)
+
+
+def _same_kind(one: str, other: str) -> bool:
+    return (one.isdigit() and other.isdigit()) or (one.isalpha() and other.isalpha())
+
+
+def _comes_to(text: str, first: int, last: int, number: Decimal) -> bool:
+    """Whether the digits from `first` to `last` are this number, in some way of writing numbers."""
+    if first > 1 and text[first - 1] in ".," and text[first - 2].isdigit():
+        return False
+    if last + 2 < len(text) and text[last + 1] in ".," and text[last + 2].isdigit():
+        return False
+    written = "".join(char for char in text[first : last + 1] if not char.isspace() and char not in "'\u2019_")
+    return any(reading == number for reading in _as_numbers(written))
+
+
+def _as_numbers(written: str) -> Iterator[Decimal]:
+    bare = written.replace(",", "").replace(".", "")
+    if not bare.isdecimal():
+        return
+    yield Decimal(bare)
+    cut = max(written.rfind("."), written.rfind(","))
+    if cut >= 0:
+        part = written[cut + 1 :]
+        if part.isdecimal() and written.count(written[cut]) == 1:
+            whole = written[:cut].replace(",", "").replace(".", "")
+            yield Decimal(f"{whole or 0}.{part}")
