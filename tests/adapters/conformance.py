@@ -289,16 +289,16 @@ class Conformance:
         assert shop.did == []
         assert "The order must be named" in script.results[0]
 
-    def test_a_held_call_waits_and_later_calls_are_refused(self, gate: Gate, shop: Shop) -> None:
+    def test_a_held_call_waits_and_the_conversation_goes_on(self, gate: Gate, shop: Shop) -> None:
         script = Script([("shop_refund", {"order_no": "7", "amount": 51})], [REFUND], "A person looks at it.")
         run = gate.run(capability="refunds")
         assert self.bound(run, gate, shop, script) == "A person looks at it."
-        assert shop.did == []
+        assert shop.did == [("refund", {"order_no": "7", "amount": 20})]
         assert run.status == "held"
-        held, refused = script.results
+        held, carried = script.results
         assert "The lead signs refunds above 50 EUR" in held
         assert "user" in held
-        assert refused != held
+        assert carried != held
 
     def test_a_tool_that_the_contract_does_not_list_is_denied(self, gate: Gate, shop: Shop) -> None:
         script = Script([("wipe", {})], "no")

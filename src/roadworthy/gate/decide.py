@@ -13,7 +13,7 @@ from typing import Any
 
 from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.types import LEVELS, STRICTNESS, Action, Level, Reason, Ruling, Verdict
-from roadworthy.gate import budgets, needs
+from roadworthy.gate import budgets, flow, needs, origins
 from roadworthy.gate.policy import USER, CompiledRule, Policy, ToolPolicy
 from roadworthy.gate.state import RunState, frozen, leaves
 from roadworthy.gate.values import BadValue
@@ -52,25 +52,31 @@ def decide(policy: Policy, state: RunState, action: Action, *, now: datetime) ->
         needs.judge(policy, state, tool, action.args, now, reasons)
     if tool.rules:
         _rules(policy, state, action, tool, now, reasons)
+    seen: Mapping[str, tuple[str, ...]] | None = None
+    if policy.origins is not None:
+        wrong, seen = origins.judge(policy, state, tool, action.args)
+        reasons += wrong
+    if policy.flow is not None:
+        reasons += flow.judge_call(policy, state, tool, action.args)
     if tool.acts and level == "approval" and not tool.escalates:
         _level(policy, state, tool, reasons)
-    return verdict_of(reasons, level)
+    return verdict_of(reasons, level, seen)
 
 
 _ALLOWED: Mapping[Level, Verdict] = {level: Verdict(ruling="allow", level=level) for level in LEVELS}
 
 
-def verdict_of(reasons: list[Reason], level: Level) -> Verdict:
-    """The verdict that a list of reasons amounts to."""
+def verdict_of(reasons: list[Reason], level: Level, seen: Mapping[str, tuple[str, ...]] | None = None) -> Verdict:
+    """The verdict that a list of reasons amounts to; `seen` are the origins of the arguments that were looked at."""
     if not reasons:
-        return _ALLOWED[level]
+        return Verdict(ruling="allow", level=level, origins=seen) if seen else _ALLOWED[level]
     ruling: Ruling = "allow"
     for reason in reasons:
         if reason.enforced and STRICTNESS[reason.ruling] > STRICTNESS[ruling]:
             ruling = reason.ruling
     if len(reasons) > 1:
         reasons.sort(key=lambda r: (not r.enforced, -STRICTNESS[r.ruling]))
-    return Verdict(ruling=ruling, reasons=tuple(reasons), level=level)
+    return Verdict(ruling=ruling, reasons=tuple(reasons), level=level, origins=seen or {})
 
 
 def _access(policy: Policy, state: RunState, action: Action, tool: ToolPolicy, reasons: list[Reason]) -> None:
@@ -196,13 +202,13 @@ _RULED: Mapping[str, str] = {
 
 
 def _of_rule(policy: Policy, state: RunState, tool: ToolPolicy, rule: CompiledRule) -> Reason:
-    role = rule.role or _approver(policy, state, tool) or "a person" if rule.then == "ask" else ""
+    role = rule.role or approver_of(policy, state, tool) or "a person" if rule.then == "ask" else ""
     because = rule.because[:-1] if rule.because.endswith(".") else rule.because
     text = _RULED[rule.then].format(because=because, id=rule.id, role=role)
     return Reason(rule=rule.id, code=f"rule_{rule.then}", text=text, ruling=rule.then, enforced=rule.enforce)
 
 
-def _approver(policy: Policy, state: RunState, tool: ToolPolicy) -> str | None:
+def approver_of(policy: Policy, state: RunState, tool: ToolPolicy) -> str | None:
     for name in state.open_for(tool) or state.capabilities:
         if policy.approvers[name] is not None:
             return policy.approvers[name]
@@ -210,7 +216,7 @@ def _approver(policy: Policy, state: RunState, tool: ToolPolicy) -> str | None:
 
 
 def _level(policy: Policy, state: RunState, tool: ToolPolicy, reasons: list[Reason]) -> None:
-    role = _approver(policy, state, tool) or "a person"
+    role = approver_of(policy, state, tool) or "a person"
     text = f"{role} must approve this: the capability acts with approval only."
     reasons.append(Reason(rule="level", code="level_approval", text=text, ruling="ask"))
 
@@ -222,7 +228,7 @@ def asked_role(policy: Policy, state: RunState, tool: ToolPolicy, verdict: Verdi
             for rule in tool.rules:
                 if rule.id == reason.rule and rule.role is not None:
                     return rule.role
-    return _approver(policy, state, tool)
+    return approver_of(policy, state, tool)
 
 
 def uses_simulated(state: RunState, args: Mapping[str, Any]) -> bool:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, cast
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from roadworthy.contract.load import assure
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock, SystemClock
-from roadworthy.core.errors import ContractError, HarnessError, UsageError
-from roadworthy.core.types import Action, Draft, Level, Realm, Verdict
+from roadworthy.core.errors import Conflict, ContractError, HarnessError, UsageError
+from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Verdict
+from roadworthy.gate.answers import Answering, Question, answer_payload, check_answer, place_of, standing
+from roadworthy.gate.answers import Standing as Standing_
 from roadworthy.gate.carry import ToolFunction
+from roadworthy.gate.core import drive
+from roadworthy.gate.journal import Journal
+from roadworthy.gate.levels import Standing, compile_levels, level_body
+from roadworthy.gate.passage import recover
 from roadworthy.gate.policy import Policy, policy_of
+from roadworthy.gate.questions import Pending, open_questions
 from roadworthy.gate.run import AskUser, Core, Run, new_session
 from roadworthy.gate.state import RunState
 from roadworthy.gate.support import without_effect
@@ -27,10 +37,85 @@ if TYPE_CHECKING:  # the gate needs no engine of its own: any ledger will do
 Approver = Callable[[Action, Verdict], bool | None]
 """Answers a held action at once, in a trial: True carries it, False denies it, None leaves it held."""
 
+_log = logging.getLogger("roadworthy.gate")
+
+REPLIES = 20
+"""How often an answer is tried while others answer the same question."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question that waits for a person, with all that the person should see."""
+
+    question: Question
+    tool: str
+    args: Mapping[str, Any]
+    text: str
+    """Why it is asked."""
+    at: datetime
+    subject: str | None
+    capability: str | None
+    origins: Mapping[str, tuple[str, ...]]
+    """Where the checked arguments were seen."""
+    suspended: bool
+    """Whether the run stands still meanwhile."""
+
+    @property
+    def id(self) -> str:
+        """The id to answer by."""
+        return self.question.id
+
+    @property
+    def run(self) -> str:
+        """The run that waits."""
+        return self.question.run
+
+    @classmethod
+    def of(cls, pending: Pending, question: Question) -> Asked:
+        """One question of a held action."""
+        return cls(
+            question=question,
+            tool=pending.tool,
+            args=pending.args,
+            text=pending.text,
+            at=pending.at,
+            subject=pending.subject,
+            capability=pending.capability,
+            origins=pending.origins,
+            suspended=pending.suspend,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What the application says of a run as it opens it."""
+
+    principal: str | None
+    """As it was given."""
+    who: str
+    subject: str | None
+    facts: Mapping[str, Any] | None
+    wanted: list[str]
+    """Capabilities to open."""
+    requester: str | None = None
+    suspendable: bool = False
+
+
 _CHECKED: set[str] = set()
 _OPENING = Lock()
+_STANDINGS: WeakKeyDictionary[Appender, dict[str, Standing]] = WeakKeyDictionary()
+"""What levels stand in each ledger, by contract: read once a process, then kept up with."""
 _LIVE: WeakKeyDictionary[Appender, WeakValueDictionary[tuple[str, str], Core]] = WeakKeyDictionary()
 """The runs that are open in this process, by ledger, then by id and contract."""
+
+
+def _standing_of(contract: Contract, ledger: Appender) -> Standing:
+    with _OPENING:
+        known = _STANDINGS.setdefault(ledger, {})
+        standing = known.get(contract.digest)
+        if standing is None:
+            standing = known[contract.digest] = Standing(compile_levels(contract), ledger.id)
+        return standing
 
 
 class Gate:
@@ -39,6 +124,7 @@ class Gate:
     `enforce=False` reports only: tools run for real, verdicts are recorded as "would have", and every entry says so.
     `tools` are functions that the gate itself may call (the hand-over tool); in a test world they are the stand-ins of
     all tools, and nothing else is ever called. `level` and `approver` are for test worlds, and refused elsewhere.
+    `on_question` is told of every question that is put to people, as it is put.
     Raises ContractError for a contract that holds anything this gate cannot keep.
     """
 
@@ -53,6 +139,7 @@ class Gate:
         tools: Mapping[str, ToolFunction] | None = None,
         clock: Clock | None = None,
         approver: Approver | None = None,
+        on_question: Callable[[Asked], object] | None = None,
     ) -> None:
         if world != "test" and (level is not None or approver is not None):
             raise UsageError(
@@ -71,14 +158,16 @@ class Gate:
         self.world: Realm = world
         self.clock: Clock = clock or SystemClock()
         self.approver = approver
+        self.on_question = on_question
         self.policy: Policy = policy_of(contract)
         self._tools = tools or {}
-        self._levels: Mapping[str, Level]
+        self._forced: Mapping[str, Level] | None = None
+        self._standing: Standing | None = None
         if world == "test":
             ceilings = self.policy.ceilings
-            self._levels = {name: level or ceilings[name] for name in ceilings}
+            self._forced = {name: level or ceilings[name] for name in ceilings}
         else:
-            self._levels = self.policy.start_levels
+            self._standing = _standing_of(contract, ledger)
         self._contract_written = world == "test"
 
     # -- runs ---------------------------------------------------------------------------------------------------------
@@ -91,33 +180,47 @@ class Gate:
         subject: str | None = None,
         facts: Mapping[str, Any] | None = None,
         capability: str | Iterable[str] | None = None,
+        requester: str | None = None,
+        suspendable: bool = False,
         ask_user: AskUser | None = None,
     ) -> Run:
         """Create a run, or open again the one with this id, in this process or another.
 
         `principal`: who runs the agent; a key of the contract's `principals` where it has any. `subject`: the key of
         whom it acts for, where the application knows it. `facts`: what the application vouches for. `capability`: one
-        or several to open now. `ask_user`: the channel to the user, for `Run.ask_user`. Raises UsageError.
+        or several to open now. `requester`: the person who wants it, who then may not approve it where a rule says
+        `not: [requester]`. `suspendable`: the agent can be driven again from its start and takes every model response,
+        time and random value through the run (`Run.recall`), so that it may stop for a person and go on in another
+        process. `ask_user`: the channel to the user, for `Run.ask_user`. Raises UsageError.
         """
         who = self._principal(principal)
         wanted = [capability] if isinstance(capability, str) else list(capability or ())
         for name in wanted:
             self.check_capability(name, who)
+        start = Start(
+            principal=principal,
+            who=who,
+            subject=subject,
+            facts=facts,
+            wanted=wanted,
+            requester=requester,
+            suspendable=suspendable,
+        )
         if id is None:
-            return Run(self, self._begin(uuid.uuid4().hex, who, subject, facts, wanted), ask_user=ask_user)
+            return Run(self, self._begin(uuid.uuid4().hex, start), ask_user=ask_user)
         if self.world == "test":
-            return Run(self, self._open(id, principal, who, subject, facts, wanted), ask_user=ask_user)
+            return Run(self, self._open(id, start), ask_user=ask_user)
         # All handles on one run of this process share its memory, however often and wherever it is opened.
         with _OPENING:
             live = _LIVE.setdefault(self.ledger, WeakValueDictionary())
             core = live.get((id, self.contract.digest))
             if core is None:
-                core = self._open(id, principal, who, subject, facts, wanted)
+                core = self._open(id, start)
                 live[(id, self.contract.digest)] = core
                 return Run(self, core, ask_user=ask_user)
         with core.lock:
             core.catch_up(self.ledger)
-            self._join(core, principal, subject, facts, wanted)
+            self._join(core, start)
         return Run(self, core, ask_user=ask_user)
 
     def stop(self, capability: str | None = None, *, because: str, by: str) -> None:
@@ -159,14 +262,164 @@ class Gate:
             f"the world has no stand-in for {tool}; it has {known}. Add one, or take the tool from the contract"
         )
 
-    @staticmethod
-    def apply_stop(stopped: dict[str | None, str], body: Mapping[str, Any]) -> None:
-        """Bring a `stop` entry into the table of what is stopped."""
-        capability = body.get("capability")
-        if body.get("lifted"):
-            stopped.pop(capability, None)
-        else:
-            stopped[capability] = f"{body.get('because')}, by {body.get('by')}"
+    def apply_controls(self, core: Core, found: Sequence[Entry]) -> None:
+        """Bring what people have stopped or lowered since into a run."""
+        state, standing = core.state, self._standing
+        for entry in found:
+            if entry.kind == "stop" and entry.world == "production":
+                capability = entry.body.get("capability")
+                if entry.body.get("lifted"):
+                    state.stopped.pop(capability, None)
+                else:
+                    state.stopped[capability] = f"{entry.body.get('because')}, by {entry.body.get('by')}"
+        if standing is not None and any(entry.kind != "stop" for entry in found):
+            standing.refresh(self.ledger)
+            state.levels = standing.bound(state.levels, core.levels_after)
+
+    def may_use(self, capability: str, principal: str) -> bool:
+        """Whether a principal may run the agent for a capability."""
+        spec = self.contract.principals.get(principal)
+        return spec is None or capability in spec.capabilities
+
+    def asked(self, pending: Pending) -> None:
+        """An action was put to people: tell whoever wants to know. What goes wrong there changes nothing here."""
+        if self.on_question is None:
+            return
+        for question in pending.questions.values():
+            try:
+                self.on_question(Asked.of(pending, question))
+            except Exception:  # the hook is the application's, and the question stands in the ledger all the same
+                _log.exception("on_question failed for %s", question.id)
+
+    # -- what people decide -----------------------------------------------------------------------------------------
+
+    def questions(self) -> list[Asked]:
+        """The questions of this contract's runs that somebody may answer now, the oldest first."""
+        now = self.clock.now()
+        runs: dict[str, None] = {}
+        for entry in self.ledger.entries(kind="question"):
+            if entry.run is not None:
+                runs[entry.run] = None
+        found: list[Asked] = []
+        for run in runs:
+            core = self._known(run)
+            if core is None:
+                continue
+            with core.lock:
+                asked = open_questions(core.state.pending.values(), self.policy, now)
+            found += [Asked.of(pending, question) for pending, question in asked]
+        return sorted(found, key=lambda a: a.at)
+
+    def question(self, id: str) -> Asked:
+        """One question, open or not. Raises UsageError where this contract's runs have none of this id."""
+        pending, question, _ = self._find(id)
+        return Asked.of(pending, question)
+
+    def answer(
+        self,
+        question: str,
+        *,
+        by: str,
+        ruling: Answering,
+        because: str = "",
+        args: Mapping[str, Any] | None = None,
+        text: str | None = None,
+        signature: str | None = None,
+    ) -> Standing_:
+        """Answer a question; what all answers to it then amount to.
+
+        `ruling`: `approve`, `deny`, `edit` (with `args`: all arguments of the action as it shall be), `answer` (with
+        `text` for the agent), `take` (the person takes over). `signature`: over `answer_payload`, where the contract
+        names people. Raises UsageError, which says why, for an answer that does not count; nothing is written then.
+        The action is carried by the run's next turn, or by `roadworthy worker`.
+        """
+        for _ in range(REPLIES):
+            pending, asked, core = self._find(question)
+            body = answer_payload(asked, by=by, ruling=ruling, because=because, args=args, text=text)
+            if signature is not None:
+                body["signature"] = signature
+            now = self.clock.now()
+            with core.lock:
+                given = list(pending.answers.get(asked.id, ()))
+                before = standing(self.policy.people, asked, given, now=now)
+            fault = check_answer(self.policy.people, asked, body, now=now, earlier=before.counted)
+            if fault is None and pending.settled:
+                fault = f"Question {question} is settled already."
+            if fault is not None:
+                raise UsageError(fault)
+            draft = Draft(kind="answer", world=self.world, run=core.id, body=body, at=now, cause=asked.id)
+            try:
+                self.ledger.append([draft], [place_of(asked, before, by=by)])
+            except Conflict:
+                continue  # somebody answered meanwhile: look again
+            with core.lock:
+                core.catch_up(self.ledger)
+                return standing(self.policy.people, asked, pending.answers.get(asked.id, ()), now=now)
+        raise UsageError(f"others are answering question {question} at the same time; look at it again")
+
+    def resume(self, run: str, *, ask_user: AskUser | None = None) -> Run:
+        """Open a suspendable run to be driven again from its start: give it to the agent as if it were new.
+
+        What the run did before comes back without being done again. Actions that were approved meanwhile are carried,
+        and what a crash left in doubt is settled by look-up or handed to a person, before this returns. Raises
+        UsageError for a run that is not there, or was not opened as `suspendable`.
+        """
+        entries = list(self.ledger.entries(run=run))
+        if not entries:
+            raise UsageError(f"the ledger has no run {run!r}; `roadworthy ledger show` lists them")
+        with _OPENING:
+            live = _LIVE.setdefault(self.ledger, WeakValueDictionary())
+            live.pop((run, self.contract.digest), None)
+            core = self._reopened(run, entries)
+            live[(run, self.contract.digest)] = core
+        if not core.state.suspendable:
+            raise UsageError(
+                f"run {run!r} was not opened with gate.run(suspendable=True), so nobody promised that its agent can be "
+                "driven again from its start"
+            )
+        handle = Run(self, core, ask_user=ask_user)
+        drive(recover(handle._ctx))  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+        core.journal = Journal(self.ledger.entries(run=run))
+        return handle
+
+    def settle(self, run: str) -> int:
+        """Carry out what people have decided about a run's held actions; how many were settled. For workers."""
+        core = self._known(run)
+        return 0 if core is None else Run(self, core, ask_user=None).settle()
+
+    def set_level(
+        self,
+        capability: str,
+        level: Level,
+        *,
+        because: str,
+        by: str,
+        nonce: str | None = None,
+        signature: str | None = None,
+    ) -> None:
+        """Raise or lower the level of a capability. A raised one holds from the next run on, a lowered one at once.
+
+        Where the contract names people, raising needs the signature of whoever is accountable over `level_body`, for
+        the purpose `level`. Raises UsageError for what would have no effect.
+        """
+        if self._standing is None:
+            raise UsageError("levels of a test world are given with Gate(level=...)")
+        self._standing.refresh(self.ledger)
+        body = level_body(
+            ledger=self.ledger.id,
+            agent=self.contract.agent,
+            capability=capability,
+            level=level,
+            because=because,
+            by=by,
+            nonce=nonce,
+        )
+        if signature is not None:
+            body["signature"] = signature
+        fault = self._standing.fault(body)
+        if fault is not None:
+            raise UsageError(f"the level of {capability} was not set: {fault}")
+        self.ledger.append([Draft(kind="level", world="production", run=None, body=body, at=self.clock.now())])
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -227,73 +480,115 @@ class Gate:
         body = {"capability": capability, "because": because, "by": by, "lifted": lifted}
         self.ledger.append([Draft(kind="stop", world="production", run=None, body=body, at=self.clock.now())])
 
-    def _begin(
-        self, run_id: str, who: str, subject: str | None, facts: Mapping[str, Any] | None, wanted: Sequence[str]
-    ) -> Core:
-        typed = self._facts(facts)
+    def _begin(self, run_id: str, start: Start) -> Core:
+        typed = self._facts(start.facts)
         now = self.clock.now()
+        levels, after = self._levels_now()
         state = RunState(
-            self.policy, principal=who, started=now, levels=self._levels, subject=self._subject(subject), facts=typed
+            self.policy,
+            principal=start.who,
+            started=now,
+            levels=levels,
+            subject=self._subject(start.subject),
+            facts=typed,
         )
         body: dict[str, Any] = {
             "agent": self.contract.agent,
             "version": self.contract.version,
             "contract": self.contract.digest,
-            "principal": who,
-            "subject": subject,
+            "principal": start.who,
+            "subject": start.subject,
             "facts": typed,
-            "capabilities": wanted,
-            "levels": dict(self._levels),
+            "capabilities": start.wanted,
+            "levels": levels,
             "enforce": self.enforce,
         }
-        core = Core(run_id, state, new_session(self.world))
+        if start.requester is not None:
+            body["requester"] = state.requester = start.requester
+        if start.suspendable:
+            body["suspendable"] = state.suspendable = True
+        core = Core(run_id, state, new_session(self.world), self.ledger.id)
+        core.levels_after, core.given = after, bool(start.wanted)
         draft = Draft(kind="run", world=self.world, run=run_id, body=body, at=now, cause=core.mark)
         self.ledger.append([*self._contract_drafts(), draft])
-        for name in wanted:
+        for name in start.wanted:
             state.open(name)
         return core
 
-    def _open(
-        self,
-        run_id: str,
-        principal: str | None,
-        who: str,
-        subject: str | None,
-        facts: Mapping[str, Any] | None,
-        wanted: Sequence[str],
-    ) -> Core:
+    def _levels_now(self) -> tuple[Mapping[str, Level], int]:
+        """The levels that a run begins with now, and the seq up to which the ledger was read for them."""
+        if self._standing is None:
+            return self._forced or {}, 0
+        self._standing.refresh(self.ledger)
+        return self._standing.now
+
+    def _open(self, run_id: str, start: Start) -> Core:
         """The run with this id, brought back by its entries; a new one where there are none."""
         entries = list(self.ledger.entries(run=run_id))
         if not entries:
-            return self._begin(run_id, who, subject, facts, wanted)
+            return self._begin(run_id, start)
+        core = self._reopened(run_id, entries)
+        self._join(core, start, changed=_law_of(entries) != self.contract.digest)
+        return core
+
+    def _reopened(self, run_id: str, entries: Sequence[Entry]) -> Core:
         first = next((e for e in entries if e.kind == "run" and "principal" in e.body), None)
         if first is None:
             raise UsageError(f"run {run_id!r} stands in the ledger, but not how it began; use another id")
         began = first.body
-        state = RunState(self.policy, principal=began["principal"], started=first.at, levels=self._levels)
-        core = Core(run_id, state, new_session(self.world))
+        levels, _ = self._levels_now()
+        last = next(e for e in reversed(entries) if e.kind == "run" and "levels" in e.body)
+        if self._standing is not None:
+            # What the run began with may be lower than what stands now, and is never freer.
+            had = cast("Mapping[str, Level]", last.body["levels"])
+            levels = {name: _lower(level, had.get(name, level)) for name, level in levels.items()}
+            levels = self._standing.bound(levels, last.seq)
+        state = RunState(self.policy, principal=began["principal"], started=first.at, levels=levels)
+        core = Core(run_id, state, new_session(self.world), self.ledger.id)
+        core.levels_after = last.seq
         core.replay.feed(entries)
         core.calls = len(core.replay.actions)
-        self._join(core, principal, subject, facts, wanted, changed=began["contract"] != self.contract.digest)
+        core.given = any(
+            e.kind == "run" and "by" not in e.body and (e.body.get("capabilities") or "opened" in e.body)
+            for e in entries
+        )
         return core
 
-    def _join(
-        self,
-        core: Core,
-        principal: str | None,
-        subject: str | None,
-        facts: Mapping[str, Any] | None,
-        wanted: Sequence[str],
-        *,
-        changed: bool = False,
-    ) -> None:
+    def _known(self, run: str) -> Core | None:
+        """A run of this contract as it is now; None where the ledger has none, or it is under another contract."""
+        with _OPENING:
+            live = _LIVE.setdefault(self.ledger, WeakValueDictionary())
+            core = live.get((run, self.contract.digest))
+        if core is not None:
+            with core.lock:
+                core.catch_up(self.ledger)
+            return core
+        entries = list(self.ledger.entries(run=run))
+        if not entries or _law_of(entries) != self.contract.digest:
+            return None
+        core = self._reopened(run, entries)
+        if self.world != "test":
+            with _OPENING:
+                core = live.setdefault((run, self.contract.digest), core)
+        return core
+
+    def _find(self, question: str) -> tuple[Pending, Question, Core]:
+        run = question.rpartition("#")[0]
+        core = self._known(run) if run else None
+        for pending in core.state.pending.values() if core is not None else ():
+            if question in pending.questions:
+                return pending, pending.questions[question], core  # pyright: ignore[reportReturnType]
+        raise UsageError(f"there is no question {question!r} under this contract; `roadworthy inbox list` shows them")
+
+    def _join(self, core: Core, start: Start, *, changed: bool = False) -> None:
         """What is newly said of a run that began before: more may be known, nothing may be contradicted."""
         state = core.state
+        principal, subject = start.principal, start.subject
         if principal is not None and principal != state.principal:
             raise UsageError(f"run {core.id!r} belongs to principal {state.principal!r}, not to {principal!r}")
         if self._subject(subject) is not None and state.subject not in (None, subject):
             raise UsageError(f"run {core.id!r} acts for {state.subject!r}; a run never changes its subject")
-        typed = self._facts(facts)
+        typed = self._facts(start.facts)
         for name, value in typed.items():
             if name in state.facts and state.facts[name] != value:
                 raise UsageError(f"run {core.id!r} was told another {name!r}; facts may be added and never changed")
@@ -302,11 +597,11 @@ class Gate:
             body["subject"] = subject
         if any(name not in state.facts for name in typed):
             body["facts"] = typed
-        new = [name for name in wanted if name not in state.capabilities]
+        new = [name for name in start.wanted if name not in state.capabilities]
         if new:
             body["capabilities"] = new
         if changed:
-            body.update(contract=self.contract.digest, version=self.contract.version, levels=dict(self._levels))
+            body.update(contract=self.contract.digest, version=self.contract.version, levels=dict(state.levels))
         if not body:
             return
         at = self.clock.now()
@@ -319,3 +614,13 @@ class Gate:
         state.facts = {**state.facts, **typed}
         for name in new:
             state.open(name)
+            core.given = True
+
+
+def _lower(one: Level, other: Level) -> Level:
+    return one if LEVELS.index(one) <= LEVELS.index(other) else other
+
+
+def _law_of(entries: Sequence[Entry]) -> str:
+    """The digest of the contract that a run is under: the one that it was last opened with."""
+    return next((str(e.body["contract"]) for e in reversed(entries) if e.kind == "run" and "contract" in e.body), "")

@@ -8,10 +8,15 @@ from typing import Any, Literal, cast
 
 from roadworthy.contract.conditions import Condition, Conditions, conditions_of
 from roadworthy.contract.model import Ask, Contract, Rule, Tool, ToolSet
+from roadworthy.contract.people import People
 from roadworthy.contract.resolve import shapes_of
 from roadworthy.contract.shapes import Shape, Shapes
 from roadworthy.core.types import Level
+from roadworthy.gate.breaker import BreakerSpec
 from roadworthy.gate.budgets import BudgetPolicy, compile_budgets
+from roadworthy.gate.carry import Carriage
+from roadworthy.gate.checked import OriginPolicy, compile_origins
+from roadworthy.gate.labelled import FlowPolicy, compile_flow
 from roadworthy.gate.scope import ScopePolicy, compile_scope
 from roadworthy.gate.values import Arguments, Result
 from roadworthy.gate.walk import Walk, compile_walks
@@ -178,6 +183,8 @@ class ToolPolicy:
     asks_user: bool = False
     """Whether a rule about it asks the user."""
     keyed: Keyed | None = None
+    carriage: Carriage | None = None
+    """How its calls are carried; None for a plain tool: one attempt, however long it takes."""
     settling: Settling | None = None
     undoing: Undoing | None = None
 
@@ -195,11 +202,17 @@ class Policy:
     facts: Arguments
     walks: Mapping[str, Walk]
     """By tool, how its results are taken apart."""
+    origins: OriginPolicy | None
+    """None where no argument is checked for where its value comes from."""
     confirms: bool
     """Whether any call wants the user's yes, so that questions and answers must be remembered."""
+    flow: FlowPolicy | None
+    """None where the contract says nothing about labels, destinations and claims."""
     scope: ScopePolicy | None
     """None where no capability says what users say."""
     budgets: BudgetPolicy | None
+    people: People | None
+    """Who may decide, and the keys that prove it; None where the contract names nobody."""
     approvers: Mapping[str, str | None]
     start_levels: Mapping[str, Level]
     ceilings: Mapping[str, Level]
@@ -227,6 +240,24 @@ def _settling(name: str, tool: Tool, shapes: Shapes, conditions: Conditions) -> 
     else:
         args = tuple((arg, ("args", arg)) for arg in shapes.args[lookup.tool] if arg in shapes.args[name])
     return Settling(tool=lookup.tool, args=args, done_when=conditions.done_when[name])
+
+
+def _carriage(tool: Tool) -> Carriage | None:
+    if tool.timeout is None and not tool.retries and not tool.concurrency and not tool.breaker and not tool.idempotent:
+        return None
+    breaker = tool.breaker
+    return Carriage(
+        timeout_s=tool.timeout,
+        # A write whose tool knows no key might be done twice; the loader refuses retries there, and so do we.
+        attempts=1 + tool.retries if tool.effect not in ACTING or tool.idempotent is not None else 1,
+        concurrency=tool.concurrency,
+        breaker=(
+            BreakerSpec(failures=breaker.failures, within_s=breaker.within, open_for_s=breaker.open_for)
+            if breaker is not None
+            else None
+        ),
+        passed_as=tool.idempotent.passed_as if tool.idempotent is not None else None,
+    )
 
 
 def _undoing(tool: Tool) -> Undoing | None:
@@ -325,6 +356,7 @@ def _compile(contract: Contract) -> Policy:
                 if tool.idempotent is not None
                 else None
             ),
+            carriage=_carriage(tool),
             settling=_settling(name, tool, shapes, conditions),
             undoing=_undoing(tool),
         )
@@ -336,10 +368,13 @@ def _compile(contract: Contract) -> Policy:
         bridged=frozenset(bridge.to for bridge in contract.same_as),
         facts=Arguments(shapes.facts),
         walks=compile_walks(shapes, conditions),
+        origins=compile_origins(contract, shapes),
         confirms=any(t.confirm is not None for t in contract.tools.values())
         or any(r.ask is not None and r.ask.role == USER for r in contract.rules),
+        flow=compile_flow(contract, shapes),
         scope=compile_scope(contract),
         budgets=compile_budgets(contract),
+        people=contract.members,
         approvers={name: spec.autonomy.approver for name, spec in contract.capabilities.items()},
         start_levels={name: spec.autonomy.start for name, spec in contract.capabilities.items()},
         ceilings={name: spec.autonomy.ceiling for name, spec in contract.capabilities.items()},

@@ -7,6 +7,7 @@ from typing import Any
 
 from roadworthy.core.types import Entry
 from roadworthy.gate.policy import ToolPolicy
+from roadworthy.gate.questions import hear_answer, news_of, recall
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import BadValue
 
@@ -19,15 +20,17 @@ def loose(tool: ToolPolicy, args: Mapping[str, Any]) -> dict[str, Any]:
 class Replay:
     """Feeds entries of a run to its state, in order; may be fed again as other processes add to the run."""
 
-    __slots__ = ("actions", "intents", "seen", "state")
+    __slots__ = ("actions", "intents", "ledger", "seen", "state")
 
-    def __init__(self, state: RunState) -> None:
+    def __init__(self, state: RunState, ledger: str) -> None:
         self.state = state
+        self.ledger = ledger
+        """The id of the ledger, to which answers are bound."""
         self.seen = 0
         """The seq up to which the run's entries are in the state."""
         self.actions: dict[str, Mapping[str, Any]] = {}
-        self.intents: set[str] = set()
-        """Actions whose outcome has not been fed yet; after a crash they stay in doubt, and count."""
+        self.intents: dict[str, Mapping[str, Any]] = {}
+        """By action, the arguments of those whose end is not known: running, in doubt, or broken off by a crash."""
 
     def feed(self, entries: Iterable[Entry]) -> None:
         """Bring entries into the state."""
@@ -46,12 +49,30 @@ class Replay:
             self.actions[body["id"]] = body
         elif entry.kind == "handover":
             state.status, state.status_why = "escalated", str(body.get("reason", ""))
+        elif entry.kind == "said":
+            if body.get("done") == "executed":
+                state.said(body["text"])
         elif entry.kind == "question":
-            state.status, state.status_why = "held", f"{body.get('role') or 'a person'} must approve {body.get('tool')}"
+            action = self.actions.get(root_of(entry.cause))
+            if action is not None:
+                recall(state, state.policy, entry, self.ledger, action)
         elif entry.kind == "answer":
-            state.status, state.status_why = "open", ""
-        elif entry.kind in ("intent", "outcome", "verdict") and entry.cause in self.actions:
-            self._action(entry, self.actions[entry.cause])
+            hear_answer(state, entry)
+        elif entry.kind == "observation":
+            self._observation(body)
+        elif entry.kind == "model_call":
+            state.tokens += int(body.get("tokens", 0))
+        elif entry.kind in ("intent", "outcome", "verdict"):
+            action = self.actions.get(root_of(entry.cause))
+            if action is not None:
+                self._action(entry, action)
+
+    def _observation(self, body: Mapping[str, Any]) -> None:
+        if "read" in body:
+            self.state.overheard(body["read"], body["trust"], str(body.get("source", "")))
+        elif "told" in body:
+            told = set(body["told"])
+            self.state.news[:] = [text for text in self.state.news if text not in told]
 
     def _run(self, body: Mapping[str, Any]) -> None:
         state = self.state
@@ -60,6 +81,12 @@ class Replay:
             # A later contract may lack a capability, or have taken it from this principal.
             if name in state.policy.contract.capabilities and (spec is None or name in spec.capabilities):
                 state.open(name)
+        if "requester" in body:
+            state.requester = body["requester"]
+        if body.get("suspendable"):
+            state.suspendable = True
+        if body.get("by") == "scope":
+            state.scope = "in"
         if body.get("subject") is not None:
             state.set_subject(body["subject"])
         if body.get("facts"):
@@ -68,27 +95,52 @@ class Replay:
             state.status, state.status_why = body["status"], str(body.get("why", ""))
 
     def _action(self, entry: Entry, action: Mapping[str, Any]) -> None:
-        state = self.state
+        state, body = self.state, entry.body
         tool = state.policy.tools.get(action["tool"])
         if tool is None:
             return
-        body, raw = entry.body, action["args"]
-        try:
-            args = tool.arguments.coerce(raw)
-        except BadValue:
-            args = raw
+        mine, by_agent = root_of(entry.cause), action.get("by") is None
         if entry.kind == "verdict":
             if body["ruling"] == "deny" and body.get("enforce", True):
-                state.deny(tool.name, args, body["reasons"][0]["rule"])
-            return
-        if args is raw:
-            args = loose(tool, raw)
-        if entry.kind == "intent":
-            self.intents.add(str(entry.cause))
-            state.reserve(tool, args)
-        elif entry.cause in self.intents:
-            self.intents.discard(entry.cause)
-            status, done = body["status"], body["done"]
-            if status == "failed" or done == "blocked":
-                state.release(tool, args, called=done != "blocked")
-            state.observe(tool, args, status, done, body.get("value", body.get("text")))
+                args = _typed(tool, action["args"])
+                state.deny(tool.name, action["args"] if args is None else args, body["reasons"][0]["rule"])
+        elif entry.kind == "intent":
+            raw = body.get("args", action["args"])
+            args = _typed(tool, raw)
+            self.intents[mine] = loose(tool, raw) if args is None else args
+            approved = body.get("approved")
+            if approved in state.pending:
+                state.pending[approved].settled = True
+            if by_agent:
+                state.reserve(tool, self.intents[mine])
+        elif "decided" in body:
+            pending = state.pending.get(mine)
+            if pending is not None:
+                pending.settled = True
+                state.news.append(news_of(pending.tool, str(body["text"])))
+        elif mine in self.intents:
+            self._outcome(entry, tool, mine, by_agent=by_agent)
+
+    def _outcome(self, entry: Entry, tool: ToolPolicy, mine: str, *, by_agent: bool) -> None:
+        state, body = self.state, entry.body
+        args, status, done = self.intents[mine], body["status"], body["done"]
+        if status != "in_doubt":
+            del self.intents[mine]
+        if (status == "failed" or done == "blocked") and by_agent:
+            state.release(tool, args, called=done != "blocked")
+        if "settled_by" not in body:
+            state.observe(tool, args, status, done, body.get("value", body.get("text")), at=entry.at)
+        if "~" in str(entry.cause) and mine in state.pending:
+            state.news.append(news_of(tool.name, str(body["text"])))
+
+
+def _typed(tool: ToolPolicy, raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    try:
+        return tool.arguments.coerce(raw)
+    except BadValue:
+        return None
+
+
+def root_of(cause: str | None) -> str:
+    """The action that an entry follows from, whichever process continued it."""
+    return (cause or "").partition("~")[0]

@@ -11,13 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from roadworthy.contract.shapes import Shape
 from roadworthy.core.types import LEVELS, Done, Level, Status
 from roadworthy.gate.confirm import Confirmations
+from roadworthy.gate.labelled import Labelled
 from roadworthy.gate.policy import Policy, ToolPolicy
+from roadworthy.gate.sightings import Index
 from roadworthy.gate.values import MISSING, BadValue
+
+if TYPE_CHECKING:
+    from roadworthy.gate.questions import Pending
 
 RunStatus = Literal["open", "held", "escalated", "stopped", "closed"]
 SIMULATED = "simulated:"
@@ -69,20 +74,26 @@ class RunState:
     """The memory of one run. Not thread-safe: its run holds a lock around it."""
 
     __slots__ = (
+        "_facts",
         "capabilities",
         "confirmations",
         "counts",
         "denials",
-        "facts",
+        "flow",
+        "index",
         "kept",
         "keys",
         "last_at",
         "last_calls",
         "levels",
+        "news",
         "order",
         "own",
+        "pending",
         "policy",
         "principal",
+        "requester",
+        "scope",
         "simulated",
         "started",
         "status",
@@ -90,6 +101,7 @@ class RunState:
         "stopped",
         "subject",
         "sums",
+        "suspendable",
         "tokens",
         "tool_calls",
         "waited_s",
@@ -110,7 +122,13 @@ class RunState:
         self.policy = policy
         self.principal = principal
         self.subject: str | None = None
-        self.facts: Mapping[str, Any] = facts or {}
+        self.index: Index | None = Index(policy.origins) if policy.origins is not None else None
+        """Where values were seen; None where the contract checks no argument for it."""
+        self.flow: Labelled | None = Labelled(policy.flow, started.date()) if policy.flow is not None else None
+        """Labelled data, directories and links; None where the contract says nothing about them."""
+        self._facts: Mapping[str, Any] = {}
+        if facts:
+            self.facts = facts
         self.started = started
         self.last_at = started
         """When the last entry of the run was made."""
@@ -141,8 +159,29 @@ class RunState:
         self.writes = 0
         self.denials: Counter[Any] = Counter()
         self.simulated: set[str] = set()
+        self.pending: dict[str, Pending] = {}
+        """Actions that were put to people, by id; those that were settled among them."""
+        self.news: list[str] = []
+        """What came of held actions, and the agent was not told yet."""
+        self.requester: str | None = None
+        """The person who wants what the run does, where the application knows one beside the principal."""
+        self.suspendable = False
+        """Whether the run may stop for a person and be driven again from its start."""
+        self.scope: Literal["in", "uncertain", "out"] | None = None
+        """What the user's words said of the run's purpose; None where nobody looked."""
         if subject is not None:
             self.set_subject(subject)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the application vouches for, in the contract's types."""
+        return self._facts
+
+    @facts.setter
+    def facts(self, given: Mapping[str, Any]) -> None:
+        self._facts = given
+        if self.index is not None:
+            self.index.facts(given)
 
     def set_subject(self, key: str) -> None:
         """The run acts for this entity from now on; who calls has made sure that it acts for no other."""
@@ -173,11 +212,33 @@ class RunState:
         self.words = f"{self.words}\n{text}" if self.words else text
         if self.confirmations is not None:
             self.confirmations.heard(text)
+        if self.index is not None:
+            self.index.heard(text, at or self.last_at)
+        if self.flow is not None:
+            self.flow.heard(text)
 
     def said(self, text: str) -> None:
         """The agent told the user something, and it was delivered."""
         if self.confirmations is not None:
             self.confirmations.said(text)
+        if self.index is not None:
+            self.index.said(text)
+        if self.flow is not None:
+            self.flow.told(text)
+
+    def read(self, text: str, *, trusted: bool, source: str = "what was read") -> None:
+        """The model was given text that came by no tool: retrieved pages, memory, what other agents wrote."""
+        if self.index is not None:
+            self.index.read(text, trusted=trusted, source=source)
+        if self.flow is not None:
+            self.flow.saw(text, trusted=trusted)
+
+    def overheard(self, text: str, trust: str, source: str = "") -> None:
+        """The agent learnt something by no tool: `trusted`, `untrusted`, or the words of another `agent`."""
+        if trust != "agent":
+            self.read(text, trusted=trust == "trusted", source=source or "what was read")
+        elif self.index is not None:
+            self.index.said(text)
 
     def open(self, capability: str) -> None:
         if capability not in self.capabilities:
@@ -191,6 +252,8 @@ class RunState:
         if tool.keyed is not None:
             self.keys.setdefault((tool.name, key_of(tool.keyed.args, args)), frozen(args))
         self._use_consent(tool, args, 1)
+        if self.flow is not None:
+            self.flow.sent(tool.name, args)
 
     def release(self, tool: ToolPolicy, args: Mapping[str, Any], *, called: bool = True) -> None:
         """Take back a reservation: nothing was done. A call that failed was a call all the same, and stays counted."""
@@ -245,21 +308,29 @@ class RunState:
         self.order += 1
         if tool.name in self.last_calls and status != "failed":
             self.last_calls[tool.name] = self.order
+        if self.flow is not None and status == "ok":
+            self.flow.finished(tool.name, simulated=done == "simulated")
         if done == "simulated":
             self.simulated.update(v for v in leaves(value) if isinstance(v, str) and v.startswith(SIMULATED))
+            if self.index is not None:
+                self.index.result(tool.name, args, self.policy.walks[tool.name].leaves(value), simulated=True)
             return None
         if status != "ok" or done != "executed":
+            if self.flow is not None and done == "executed" and value is not None:
+                self.flow.result(tool.name, args, self.policy.walks[tool.name].leaves(value), fits=False)
             return None
         shape = tool.result.shape
         if typed is MISSING:
             try:
                 typed = tool.result.read(value)
             except BadValue:
+                self._index(tool, args, value, MISSING)
                 return None
         if tool.establishes and shape is not None:
             second = self._establish(typed, shape)
             if second is not None:
                 return second
+        self._index(tool, args, value, typed)
         for same in tool.kept_by:
             seen = Kept(typed, at or self.last_at, self.order)
             self.kept.setdefault((tool.name, same), {})[key_of(same, args)] = seen
@@ -268,6 +339,16 @@ class RunState:
             about = bool(named) and all(entity in self.own for entity in named)
             self._reach(typed, shape, about, tool)
         return None
+
+    def _index(self, tool: ToolPolicy, args: Mapping[str, Any], value: Any, typed: Any) -> None:
+        """Remember what a result says, as the model read it, and who vouches for it."""
+        if self.index is None and self.flow is None:
+            return
+        found = self.policy.walks[tool.name].leaves(value, typed)
+        if self.index is not None:
+            self.index.result(tool.name, args, found)
+        if self.flow is not None:
+            self.flow.result(tool.name, args, found, fits=typed is not MISSING)
 
     def _establish(self, value: Any, shape: Shape) -> str | None:
         entity = self.policy.subject_entity

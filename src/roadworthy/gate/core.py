@@ -1,0 +1,242 @@
+"""What all handles on one run share, and how its steps wait: one set of steps, driven from blocking or async code.
+
+A step is written once, as a generator that yields what it waits for (`Write`, `Carry`, `AskUser`, `Quiesce`).
+`drive` and `adrive` wait for it, each in its own way, and send back what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from roadworthy.core.types import Draft, Entry, Guard
+from roadworthy.gate.carry import Carried, ToolFunction, acarry, carry
+from roadworthy.gate.journal import Journal
+from roadworthy.gate.policy import ToolPolicy
+from roadworthy.gate.replay import Replay
+from roadworthy.gate.state import RunState
+
+if TYPE_CHECKING:
+    from roadworthy.gate.gate import Gate
+    from roadworthy.ledger.store import Appender
+
+AskUserChannel = Callable[[str], str | None]
+"""The channel to the user: gives them a question and comes back with their answer, or None when they are gone."""
+
+T = TypeVar("T")
+
+
+class Request(Protocol):
+    """What a step waits for."""
+
+    def now(self) -> Any:
+        """Wait for it in this thread."""
+        ...
+
+    async def later(self) -> Any:
+        """Wait for it without blocking the event loop."""
+        ...
+
+
+Steps: TypeAlias = Generator[Request, Any, T]
+"""Steps that come to a T."""
+
+
+def drive(steps: Steps[T]) -> T:
+    """Go through steps in this thread."""
+    try:
+        request = next(steps)
+        while True:
+            try:
+                came = request.now()
+            except BaseException as error:
+                request = steps.throw(error)
+            else:
+                request = steps.send(came)
+    except StopIteration as stop:
+        return stop.value
+
+
+async def adrive(steps: Steps[T]) -> T:
+    """Go through steps in async code."""
+    try:
+        request = next(steps)
+        while True:
+            try:
+                came = await request.later()
+            except BaseException as error:
+                request = steps.throw(error)
+            else:
+                request = steps.send(came)
+    except StopIteration as stop:
+        return stop.value
+
+
+class Core:
+    """What all handles on one run share: its memory, the lock around it, and what it has seen of its entries."""
+
+    __slots__ = (
+        "__weakref__",
+        "_quiet",
+        "calls",
+        "controls_seen",
+        "flying",
+        "functions",
+        "given",
+        "id",
+        "journal",
+        "levels_after",
+        "lock",
+        "replay",
+        "session",
+        "state",
+        "unrecorded",
+    )
+
+    def __init__(self, id: str, state: RunState, session: str, ledger: str) -> None:
+        self.id = id
+        self.state = state
+        self.session = session
+        self.lock = threading.RLock()
+        self.calls = 0
+        self.controls_seen = 0
+        self.levels_after = 0
+        """The seq up to which the run's levels are those that it began with."""
+        self.replay = Replay(state, ledger)
+        self.flying = 0
+        """Calls whose tools are running now."""
+        self.functions: dict[str, ToolFunction] | None = None
+        """The functions that held actions came with, should they be approved while this process lives."""
+        self.given = False
+        """Whether the application has said which capabilities are open, so that nobody need find out."""
+        self.journal: Journal | None = None
+        """What the run did before, while it is driven again from its start."""
+        self.unrecorded = 0
+        """Reads that were made while the ledger could not be written, as far as the contract lets them."""
+        self._quiet: threading.Condition | None = None
+
+    @property
+    def mark(self) -> str | None:
+        """The cause of entries that follow from no action: it tells ours from those of other processes."""
+        return f"{self.id}#0{self.session}" if self.session else None
+
+    def catch_up(self, ledger: Appender, *, before: int | None = None) -> bool:
+        """Bring in what other processes have added to the run, up to a seq; whether there was anything."""
+        if not self.session:
+            return False  # a trial's run lives in one process
+        found: list[Entry] = []
+        for entry in ledger.entries(run=self.id, after=self.replay.seen):
+            if before is not None and entry.seq >= before:
+                break
+            if entry.kind != "answer" and entry.cause is not None and entry.cause.endswith(self.session):
+                self.replay.seen = max(self.replay.seen, entry.seq)
+            else:
+                found.append(entry)
+        self.replay.feed(found)
+        return bool(found)
+
+    def landed(self) -> None:
+        """A tool that was running has ended."""
+        with self.lock:
+            self.flying -= 1
+            if self._quiet is not None:
+                self._quiet.notify_all()
+
+    def wait_quiet(self, others: int) -> None:
+        """Wait until no more than this many tools are running."""
+        with self.lock:
+            self._quiet = self._quiet or threading.Condition(self.lock)
+            while self.flying > others:
+                self._quiet.wait()
+
+
+def cause_of(action: str, session: str) -> str:
+    """The cause of entries that continue an action which another process may have begun."""
+    return f"{action}~{session}"
+
+
+# what a step waits for ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Write:
+    """Entries that must be on disk before the next step. Comes to what was written; raises LedgerError."""
+
+    gate: Gate
+    state: RunState
+    drafts: Sequence[Draft]
+    guards: Sequence[Guard] = ()
+
+    def now(self) -> Sequence[Entry]:
+        written = (
+            self.gate.ledger.append(self.drafts, self.guards) if self.guards else self.gate.ledger.append(self.drafts)
+        )
+        self._written()
+        return written
+
+    async def later(self) -> Sequence[Entry]:
+        if self.guards:
+            written = await self.gate.ledger.aappend(self.drafts, self.guards)
+        else:
+            written = await self.gate.ledger.aappend(self.drafts)
+        self._written()
+        return written
+
+    def _written(self) -> None:
+        state = self.state
+        if self.drafts[-1].at > state.last_at:
+            state.last_at = self.drafts[-1].at
+
+
+@dataclass(slots=True)
+class Carry:
+    """A tool that runs. Comes to how it ended."""
+
+    gate: Gate
+    tool: ToolPolicy | None
+    fn: ToolFunction
+    args: Mapping[str, Any]
+    key: str
+
+    def now(self) -> Carried:
+        timeout_s = self.tool.timeout_s if self.tool is not None else None
+        return carry(self.fn, self.args, timeout_s=timeout_s, clock=self.gate.clock, direct=self.gate.world == "test")
+
+    async def later(self) -> Carried:
+        timeout_s = self.tool.timeout_s if self.tool is not None else None
+        return await acarry(
+            self.fn, self.args, timeout_s=timeout_s, clock=self.gate.clock, direct=self.gate.world == "test"
+        )
+
+
+@dataclass(slots=True)
+class AskUser:
+    """A question that stands before the user. Comes to the answer, or None when the user is gone."""
+
+    gate: Gate
+    channel: AskUserChannel
+    question: str
+
+    def now(self) -> str | None:
+        return self.channel(self.question)
+
+    async def later(self) -> str | None:
+        if self.gate.world == "test":
+            return self.channel(self.question)
+        return await asyncio.to_thread(self.channel, self.question)
+
+
+@dataclass(slots=True)
+class Quiesce:
+    """The end of all tools that are running."""
+
+    core: Core
+
+    def now(self) -> None:
+        self.core.wait_quiet(0)
+
+    async def later(self) -> None:
+        await asyncio.to_thread(self.core.wait_quiet, 0)

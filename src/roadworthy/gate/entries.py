@@ -1,0 +1,202 @@
+"""What a gate writes about a run: the drafts of its entries, each kind made in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from roadworthy.core.types import Action, Draft, Guard, Kind, Level, Outcome, Realm, Reservation, Verdict
+from roadworthy.gate import budgets
+from roadworthy.gate.core import AskUserChannel, Core, Write
+from roadworthy.gate.policy import ToolPolicy
+from roadworthy.gate.values import MISSING
+
+if TYPE_CHECKING:
+    from roadworthy.gate.gate import Gate
+    from roadworthy.gate.questions import Pending
+    from roadworthy.gate.state import RunStatus
+
+
+@dataclass(slots=True)
+class Step:
+    """One call on its way through the gate."""
+
+    action: Action
+    tool: ToolPolicy | None
+    verdict: Verdict
+    realm: Realm
+    drafts: list[Draft] = field(default_factory=list[Draft])
+    guards: list[Guard] = field(default_factory=list[Guard])
+    """What must hold in the ledger as the intent is written."""
+    outcome: Outcome | None = None
+    """Set when the call ends here, without a tool."""
+    carry: bool = False
+    simulate: bool = False
+    unjudged: bool = False
+    """Made though nobody could judge it, because this gate only watches."""
+    suspends: bool = False
+    """The run stops here until a person has answered."""
+    typed: Any = MISSING
+    """The result in the contract's types, once it was read."""
+    before: Any = MISSING
+    """What was read before the call, so that it can be taken back."""
+    cause: str = ""
+    """The cause of its entries: the action's id, or where another process continues it, more."""
+    by: str | None = None
+    """Why the gate itself makes this call: `verify`, `before`, `lookup`, `undo`; None: the agent does."""
+    key: str = ""
+    """The idempotency key."""
+    question: str | None = None
+    """What the user must be asked first."""
+    approval: Pending | None = None
+    """The approved action that this call carries out."""
+
+
+class Context:
+    """A run seen from one gate: its shared memory, and how its entries are made."""
+
+    __slots__ = ("channel", "core", "gate", "state")
+
+    def __init__(self, gate: Gate, core: Core, channel: AskUserChannel | None) -> None:
+        self.gate = gate
+        self.core = core
+        self.state = core.state
+        self.channel = channel
+
+    # -- drafts -------------------------------------------------------------------------------------------------------
+
+    def draft(
+        self,
+        kind: Kind,
+        body: Mapping[str, Any],
+        *,
+        cause: str | None = None,
+        realm: Realm | None = None,
+        at: datetime | None = None,
+    ) -> Draft:
+        """An entry of this run; now unless told."""
+        return Draft(
+            kind=kind,
+            world=realm or self.gate.world,
+            run=self.core.id,
+            body=body,
+            at=at or self.gate.clock.now(),
+            cause=cause if cause is not None else self.core.mark,
+        )
+
+    def action(self, step: Step) -> Draft:
+        """What the agent wants to do."""
+        action = step.action
+        body: dict[str, Any] = {
+            "id": action.id,
+            "tool": action.tool,
+            "args": action.args,
+            "principal": action.principal,
+            "subject": action.subject,
+            "capability": action.capability,
+        }
+        if action.call_id is not None:
+            body["call_id"] = action.call_id
+        if step.by is not None:
+            body["by"] = step.by
+        return Draft(kind="action", world=step.realm, run=self.core.id, body=body, at=action.at, cause=step.cause)
+
+    def verdict(self, step: Step) -> Draft:
+        """What the gate says about it, and why."""
+        verdict = step.verdict
+        body: dict[str, Any] = {"ruling": verdict.ruling, "level": verdict.level}
+        if verdict.reasons:
+            body["reasons"] = [
+                {
+                    "rule": r.rule,
+                    "code": r.code,
+                    "text": r.text,
+                    "ruling": r.ruling,
+                    "enforced": r.enforced and self.gate.enforce,
+                }
+                for r in verdict.reasons
+            ]
+        if verdict.origins:
+            body["origins"] = {name: list(found) for name, found in verdict.origins.items()}
+        if not self.gate.enforce:
+            body["enforce"] = False
+        if step.outcome is not None and step.outcome.done == "blocked" and step.outcome.text != verdict.text:
+            body["told"] = step.outcome.text
+        at = self.gate.clock.now() if "~" in step.cause else step.action.at
+        return Draft(kind="verdict", world=step.realm, run=self.core.id, body=body, at=at, cause=step.cause)
+
+    def intent(self, step: Step) -> Draft:
+        """What will be carried now."""
+        body: dict[str, Any] = {"key": step.key}
+        if step.guards:
+            body["reserved"] = budgets.written([g for g in step.guards if isinstance(g, Reservation)])
+        if step.approval is not None:
+            body["approved"] = step.approval.action
+            if step.action.id == step.approval.action and step.action.args != step.approval.args:
+                body["args"] = step.action.args  # a person has changed them
+        if step.before is not MISSING:
+            body["before"] = step.before
+        return self.draft("intent", body, cause=step.cause, realm=step.realm)
+
+    def outcome(
+        self, step: Step, outcome: Outcome, *, more: Mapping[str, Any] | None = None, at: datetime | None = None
+    ) -> Draft:
+        """What came of it."""
+        body: dict[str, Any] = {"status": outcome.status, "done": outcome.done, "text": outcome.text}
+        if outcome.value is not None and outcome.value != outcome.text:
+            body["value"] = outcome.value
+        if more:
+            body.update(more)
+        return self.draft("outcome", body, cause=step.cause, realm=step.realm, at=at)
+
+    def handover(self, reason: str, *, cause: str | None = None, realm: Realm | None = None) -> Draft:
+        """A person takes over."""
+        spec = self.gate.contract.escalate
+        to = spec.to if spec is not None else self.gate.contract.owner.accountable
+        return self.draft("handover", {"to": to, "reason": reason}, cause=cause, realm=realm)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Write:
+        """To be yielded: on disk before the next step."""
+        if self.core.unrecorded:
+            gap = self.draft(
+                "gap", {"unrecorded_reads": self.core.unrecorded, "why": "the ledger could not be written"}
+            )
+            drafts = [gap, *drafts]
+            self.core.unrecorded = 0
+        return Write(self.gate, self.state, drafts, guards)
+
+    # -- small things -------------------------------------------------------------------------------------------------
+
+    def refresh_controls(self) -> bool:
+        """Learn of stops and lowered levels that anybody has written since; whether there were any."""
+        found = self.gate.ledger.controls(self.core.controls_seen)
+        if not found:
+            return False
+        self.core.controls_seen = max(self.core.controls_seen, found[-1].seq)
+        self.gate.apply_controls(self.core, found)
+        return True
+
+    def shadow(self) -> bool:
+        """Whether all that is open is in shadow, so that nothing that is said is delivered."""
+        names = self.state.capabilities
+        return self.gate.enforce and bool(names) and all(self.state.levels[n] == "shadow" for n in names)
+
+    def realm(self, level: Level) -> Realm:
+        """The world of a call's entries."""
+        gate = self.gate
+        return "shadow" if gate.world == "production" and level == "shadow" and gate.enforce else gate.world
+
+    def set_status(self, status: RunStatus, why: str) -> None:
+        """Only in memory; who calls writes the entry that says so."""
+        self.state.status, self.state.status_why = status, why
+
+    def escalates_on(self, event: str) -> bool:
+        """Whether the contract hands a run over on this event. Repeated denials do so unless it says otherwise."""
+        spec = self.gate.contract.escalate
+        if spec is None or not spec.on:
+            return event == "repeated_denial"
+        return event in spec.on

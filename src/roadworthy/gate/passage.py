@@ -1,0 +1,695 @@
+"""One call's way through the gate: normalise, decide, intent, carry, outcome.
+
+Written once, as steps that `core.drive` and `core.adrive` go through; see there. Nothing waits while it holds the
+run's lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from roadworthy.contract.conditions import ConditionError
+from roadworthy.core.canonical import dumps, loads
+from roadworthy.core.errors import Conflict, LedgerError, Suspended, UsageError
+from roadworthy.core.types import (
+    Action,
+    Claim,
+    Done,
+    Draft,
+    Entry,
+    Guard,
+    Outcome,
+    Reason,
+    Reservation,
+    Status,
+    Verdict,
+)
+from roadworthy.gate import budgets, held
+from roadworthy.gate.carry import Carried, ToolFunction
+from roadworthy.gate.core import Carry, Quiesce, Steps, cause_of
+from roadworthy.gate.decide import decide, find_tool, normalise, uses_simulated, verdict_of
+from roadworthy.gate.entries import Context, Step
+from roadworthy.gate.journal import Past
+from roadworthy.gate.policy import ToolPolicy
+from roadworthy.gate.replay import loose
+from roadworthy.gate.simulate import simulated
+from roadworthy.gate.state import frozen, key_of
+from roadworthy.gate.values import MISSING, BadValue, as_text, plain, wire
+
+REPEATS = 3
+"""The same call denied this often ends the run with a person."""
+
+
+def call(
+    ctx: Context, name: str, given: Mapping[str, Any], fn: ToolFunction | None, call_id: str | None
+) -> Steps[Outcome]:
+    """Bring a call of the agent to the gate."""
+    step: Step | None = None
+    try:
+        with ctx.core.lock:
+            begun = _begin(ctx, name, given, fn, call_id)
+        if isinstance(begun, Outcome):
+            return begun
+        step = begun
+        if step.outcome is None and step.tool is not None and not step.unjudged:
+            yield from _verify(ctx, step)
+            with ctx.core.lock:
+                _decide(ctx, step, fn)
+            if step.question is not None and ctx.channel is not None:
+                yield from _put_to_user(ctx, step, fn)
+            if step.carry:
+                yield from _read_before(ctx, step)
+        yield from intend(ctx, step)
+    except LedgerError as error:
+        if step is None or not _goes_on_without_ledger(ctx, step):
+            return _unwritable(ctx, error, step)
+        ctx.core.unrecorded += 1
+    if step.suspends:
+        yield Quiesce(ctx.core)
+        raise Suspended(ctx.core.id, step.outcome.text if step.outcome is not None else "")
+    if step.unjudged and fn is not None:
+        return (yield from _watch(ctx, step, given, fn))
+    if step.outcome is not None or step.tool is None:
+        return cast("Outcome", step.outcome)
+    return (yield from conclude(ctx, step, fn))
+
+
+def gate_read(ctx: Context, tool: ToolPolicy, args: Mapping[str, Any], by: str, cause: Action) -> Steps[Outcome]:
+    """A look-up that the gate itself makes, because the contract says so: typed and journaled, and open to it."""
+    if not ctx.gate.has_function(tool.name):
+        return Outcome(status="failed", done="blocked", text=f"The gate has no function for {tool.name}.")
+    try:
+        typed = tool.arguments.coerce(args)
+    except BadValue as bad:
+        return Outcome(status="failed", done="blocked", text=f"{tool.name} cannot be asked: {bad}")
+    with ctx.core.lock:
+        action = _action(ctx, tool.name, typed, None, tool)
+        verdict = Verdict(
+            ruling="allow",
+            level=ctx.state.level_of(tool),
+            reasons=(Reason(rule=by, code="gate", text=f"for {cause.id} ({cause.tool})", ruling="allow"),),
+        )
+        step = Step(action=action, tool=tool, verdict=verdict, realm=ctx.gate.world, by=by, cause=action.id)
+        step.key, step.carry = action.id, True
+        ctx.core.flying += 1
+    yield ctx.write([ctx.action(step), ctx.verdict(step), ctx.intent(step)])
+    return (yield from conclude(ctx, step, None))
+
+
+def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome]:
+    """Carry what was intended, learn from it, write the outcome, settle what is in doubt."""
+    tool = cast("ToolPolicy", step.tool)
+    if step.simulate:
+        carried = Carried(ending="returned", value=simulated(tool.result.shape))
+        ctx.core.landed()
+    else:
+        function = cast("ToolFunction", ctx.gate.function_for(tool.name, fn))
+        try:
+            carried = yield Carry(ctx.gate, tool, function, _wired(step, tool), step.key)
+        except BaseException:
+            _interrupted(ctx, step)
+            raise
+        finally:
+            ctx.core.landed()
+    with ctx.core.lock:
+        outcome, drafts = _learnt(ctx, step, carried)
+    guards = _given_back(step) if outcome.status == "failed" else ()
+    try:
+        yield ctx.write(drafts, guards)
+    except LedgerError as error:
+        if not _goes_on_without_ledger(ctx, step):
+            return _unrecorded(step, error)
+    if outcome.status == "in_doubt" and step.by is None:
+        outcome = yield from _settle(ctx, step, outcome)
+    return outcome
+
+
+# the beginning --------------------------------------------------------------------------------------------------------
+
+
+def _begin(
+    ctx: Context, name: str, given: Mapping[str, Any], fn: ToolFunction | None, call_id: str | None
+) -> Step | Outcome:
+    """The call in the contract's types. An Outcome where an earlier drive knows what came of it."""
+    ctx.refresh_controls()
+    ctx.core.catch_up(ctx.gate.ledger)
+    tool = find_tool(ctx.gate.policy, name)
+    if isinstance(tool, Reason):
+        args, refused, tool = plain(given), tool, None
+    else:
+        found = normalise(tool, given)
+        refused = found if isinstance(found, Reason) else None
+        args = plain(given) if isinstance(found, Reason) else found
+    known = tool.name if tool is not None else name
+    past = ctx.core.journal.take_call(known, args) if ctx.core.journal is not None else None
+    if past is not None:
+        found = _of_the_past(ctx, past)
+        if found is not None:
+            return found
+    action = _action(ctx, known, args, call_id, tool, past)
+    if refused is not None:
+        return _refuse(ctx, action, tool, refused, fn)
+    step = Step(action=action, tool=tool, verdict=verdict_of([], "shadow"), realm=ctx.gate.world)
+    step.cause = action.id if past is None else cause_of(action.id, ctx.core.session)
+    step.key = key_for(ctx, step)
+    return step
+
+
+def _of_the_past(ctx: Context, past: Past) -> Outcome | None:
+    """What an earlier drive came to; None where the call must be looked at again."""
+    if past.outcome is not None and past.outcome.done != "held":
+        return past.outcome
+    if past.begun:  # the process died while the tool ran; `Gate.resume` has settled it or handed it over
+        text = "Nobody knows whether this was done: the run was broken off meanwhile. Do not call it again."
+        return Outcome(status="in_doubt", done="executed", text=text)
+    return None
+
+
+def _refuse(ctx: Context, action: Action, tool: ToolPolicy | None, reason: Reason, fn: ToolFunction | None) -> Step:
+    """A call that cannot be judged: no such tool, or arguments that do not fit. Where we only watch, it is made."""
+    verdict = verdict_of([reason], ctx.state.level_of(tool) if tool is not None else "shadow")
+    step = Step(action=action, tool=tool, verdict=verdict, realm=ctx.gate.world, cause=action.id, key=action.id)
+    if ctx.gate.enforce or fn is None or ctx.gate.world == "test":
+        _deny(ctx, step)
+        return step
+    step.unjudged = True
+    if tool is not None:
+        ctx.state.reserve(tool, loose(tool, action.args))
+    ctx.core.flying += 1
+    step.drafts = [ctx.action(step), ctx.verdict(step), ctx.intent(step)]
+    return step
+
+
+def _verify(ctx: Context, step: Step) -> Steps[None]:
+    """Look up destinations that nobody has vouched for yet, where the contract says how."""
+    policy = ctx.gate.policy
+    if policy.flow is None:
+        return
+    from roadworthy.gate import flow
+
+    tool = cast("ToolPolicy", step.tool)
+    with ctx.core.lock:
+        wanted = flow.lookups(policy, ctx.state, tool, step.action.args)
+    for look in wanted:
+        yield from gate_read(ctx, policy.tools[look.tool], look.args, "verify", step.action)
+
+
+def _decide(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
+    gate, state = ctx.gate, ctx.state
+    tool, action = cast("ToolPolicy", step.tool), step.action
+    journal = ctx.core.journal
+    if journal is not None and journal.left and tool.acts and not step.cause.partition("~")[1]:
+        _diverge(ctx, step)
+        return
+    step.verdict = decide(gate.policy, state, action, now=action.at)
+    approval = held.approval_of(ctx, step)
+    if approval is not None:
+        step.verdict = held.discharged(step.verdict, approval)
+    verdict = step.verdict
+    step.realm = ctx.realm(verdict.level)
+    if gate.enforce:
+        if verdict.ruling == "deny":
+            _deny(ctx, step)
+            return
+        if verdict.ruling == "clarify":
+            step.outcome = Outcome(status="clarify", done="blocked", text=verdict.text)
+            step.drafts = [ctx.action(step), ctx.verdict(step)]
+            return
+        if verdict.ruling == "ask" and not held.ask(ctx, step, fn):
+            return
+    begin_carrying(ctx, step, fn)
+    if approval is not None:
+        step.guards.append(held.once(approval))
+        step.approval = approval
+
+
+def _put_to_user(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[None]:
+    """Ask the user what a rule asks the user, and decide again with the answer."""
+    from roadworthy.gate.speech import ask_user
+
+    answered = yield from ask_user(ctx, cast("str", step.question))
+    if not answered.ok or answered.done != "executed":
+        return
+    with ctx.core.lock:
+        step.question, step.outcome, step.drafts = None, None, []
+        _decide(ctx, step, fn)
+
+
+def begin_carrying(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
+    """Reserve what a call that may be made will use. Raises UsageError where nobody gave its function."""
+    gate, state = ctx.gate, ctx.state
+    tool, action, verdict = cast("ToolPolicy", step.tool), step.action, step.verdict
+    function = gate.function_for(tool.name, fn)
+    step.simulate = gate.enforce and (
+        (tool.acts and verdict.level == "shadow") or bool(state.simulated and uses_simulated(state, action.args))
+    )
+    if function is None and not step.simulate:
+        if gate.world == "test":
+            gate.missing_stand_in(tool.name)
+        raise UsageError(f"no function was given for {tool.name}: pass it as run.call({tool.name!r}, args, function)")
+    step.carry = True
+    state.reserve(tool, action.args)
+    ctx.core.flying += 1
+    if gate.policy.budgets is not None:
+        reserved = budgets.reservations(gate.policy, action, "shadow" if step.simulate else step.realm)
+        step.guards += reserved if gate.enforce else budgets.unlimited(reserved)
+    if tool.keyed is not None and tool.keyed.forever:
+        value = hashlib.sha256(dumps(action.args)).hexdigest()
+        step.guards.append(Claim(key=f"key/{step.realm}/{step.key}", value=value, again=True))
+
+
+def _read_before(ctx: Context, step: Step) -> Steps[None]:
+    """Read what a later undo will restore."""
+    tool = cast("ToolPolicy", step.tool)
+    if tool.undoing is None or tool.undoing.before is None or step.simulate:
+        return
+    look = ctx.gate.policy.tools[tool.undoing.before]
+    args = {name: step.action.args[name] for name in look.arg_shapes if name in step.action.args}
+    read = yield from gate_read(ctx, look, args, "before", step.action)
+    if read.ok:
+        step.before = read.value
+        return
+    with ctx.core.lock:
+        _take_back(ctx, step)
+        text = f"{tool.name} could not be taken back later, for {look.name} cannot be read now ({read.text})"
+        reason = Reason(rule="undo", code="unreadable_before", text=f"{text} Try again later.", ruling="deny")
+        step.verdict = verdict_of([reason], step.verdict.level)
+        _deny(ctx, step)
+
+
+def intend(ctx: Context, step: Step) -> Steps[None]:
+    """Write the intent, and look again at what others wrote before it."""
+    if not step.carry:
+        yield ctx.write(step.drafts)
+        return
+    kept = step.drafts  # a question and its answer, where a trial's approver has said yes at once
+    try:
+        drafts = [ctx.action(step)] if not step.cause.partition("~")[1] else []
+        written = yield ctx.write([*drafts, ctx.verdict(step), *kept, ctx.intent(step)], step.guards)
+    except Conflict as conflict:
+        with ctx.core.lock:
+            _take_back(ctx, step)
+            step.verdict = verdict_of([_conflicted(conflict)], step.verdict.level)
+            step.guards = []
+            _deny(ctx, step)
+        yield ctx.write(step.drafts)
+        return
+    with ctx.core.lock:
+        draft = _recheck(ctx, step, written)
+    if draft is not None:
+        yield ctx.write([draft], _given_back(step))
+    elif step.approval is not None:
+        step.approval.settled = True
+
+
+def _conflicted(conflict: Conflict) -> Reason:
+    short = budgets.reason_of(conflict)
+    if short is not None:
+        return short
+    guard = conflict.guard
+    if isinstance(guard, Claim) and guard.key.startswith("key/"):
+        text = "The same key was used for a call with other arguments. Repeat that call as it was, or escalate."
+        return Reason(rule="idempotent", code="same_key", text=text, ruling="deny")
+    text = "Somebody else has carried this approved action already: do not call it again."
+    return Reason(rule="approval", code="carried_before", text=text, ruling="deny")
+
+
+def _recheck(ctx: Context, step: Step, written: Sequence[Entry]) -> Draft | None:
+    """What others wrote before our intent bites, though we decided before we saw it: a stop, or their own calls."""
+    stopped = ctx.refresh_controls()
+    core, tool = ctx.core, cast("ToolPolicy", step.tool)
+    mine = written[-1].seq if core.session else 0
+    if not core.catch_up(ctx.gate.ledger, before=mine) and not stopped:
+        return None
+    ctx.state.release(tool, step.action.args, called=False)
+    verdict = decide(ctx.gate.policy, ctx.state, step.action, now=step.action.at)
+    approval = held.approval_of(ctx, step)
+    if approval is not None:
+        verdict = held.discharged(verdict, approval)
+    if verdict.ruling == "allow" or not ctx.gate.enforce:
+        ctx.state.reserve(tool, step.action.args)
+        return None
+    step.carry = False
+    core.landed()
+    step.outcome = Outcome(status="denied", done="blocked", text=verdict.text)
+    return ctx.outcome(step, step.outcome)
+
+
+def _deny(ctx: Context, step: Step) -> None:
+    """The call ends here. The third denial on the same ground, and what the contract names, end the run."""
+    text, action, state = step.verdict.text, step.action, ctx.state
+    step.outcome = Outcome(status="denied", done="blocked", text=text)
+    over: str | None = None
+    if ctx.gate.enforce and state.status == "open":
+        denied = state.deny(action.tool, action.args, step.verdict.rule)
+        if denied >= REPEATS and ctx.escalates_on("repeated_denial"):
+            over = "the same call was denied repeatedly"
+            text += " The same call was denied again and again, so a person takes over: tell the user so."
+        elif step.verdict.reasons and step.verdict.reasons[0].code == "budget" and ctx.escalates_on("budget"):
+            over = step.verdict.reasons[0].text
+            text += " A person takes over: tell the user so."
+        step.outcome = replace(step.outcome, text=text)
+    elif ctx.gate.enforce:
+        state.deny(action.tool, action.args, step.verdict.rule)
+    drafts = [ctx.action(step)] if not step.cause.partition("~")[1] else []
+    step.drafts = [*drafts, ctx.verdict(step)]
+    if over is not None:
+        ctx.set_status("escalated", over)
+        step.drafts.append(ctx.handover(over, cause=step.cause))
+
+
+def _diverge(ctx: Context, step: Step) -> None:
+    """The agent, driven again, does what it did not do before: nothing is executed."""
+    text = (
+        "This run was driven again and took another way than before, so nothing more is done. A person takes over: "
+        "tell the user so."
+    )
+    step.verdict = verdict_of([Reason(rule="journal", code="diverged", text=text, ruling="deny")], "shadow")
+    step.outcome = Outcome(status="denied", done="blocked", text=text)
+    step.drafts = [ctx.action(step), ctx.verdict(step)]
+    why = f"driven again, it called {step.action.tool} where it had not done so before"
+    ctx.set_status("escalated", why)
+    step.drafts.append(ctx.handover(why, cause=step.cause))
+
+
+def _take_back(ctx: Context, step: Step) -> None:
+    step.carry = False
+    ctx.core.landed()
+    ctx.state.release(cast("ToolPolicy", step.tool), step.action.args, called=False)
+
+
+def _goes_on_without_ledger(ctx: Context, step: Step) -> bool:
+    """Whether the contract lets this call go on though nothing can be written."""
+    tool = step.tool
+    return step.carry and tool is not None and not tool.acts and ctx.gate.contract.ledger_down.reads == "allow"
+
+
+# the end --------------------------------------------------------------------------------------------------------------
+
+
+def _judge(ctx: Context, step: Step, carried: Carried) -> Outcome:
+    """What a call came to. What leaves a write's effect unknown is in_doubt, never failed: nobody may repeat it."""
+    tool = cast("ToolPolicy", step.tool)
+    done: Done = "simulated" if step.simulate else "executed"
+    if carried.ending != "returned":
+        if tool.acts and carried.ending in ("timed_out", "lost"):
+            what = "gave no answer" if carried.ending == "timed_out" else "broke off"
+            text = (
+                f"{tool.name} {what} ({carried.error}). It may or may not have been done: "
+                "do not call it again; escalate to a person."
+            )
+            return Outcome(status="in_doubt", done=done, text=text)
+        return Outcome(status="failed", done=done, text=f"{tool.name} failed: {carried.error}")
+    value = plain(carried.value)
+    if step.simulate:
+        text = f"{as_text(value)}\n(Simulated: nothing was changed.)"
+        return Outcome(status="ok", done=done, value=value, text=text)
+    if tool.fails_when is not None:
+        failed = _says_failed(ctx, tool, step.action, value)
+        if failed is None and tool.acts:
+            text = f"{as_text(value)}\n(Nobody can tell whether {tool.name} was done: do not call it again.)"
+            return Outcome(status="in_doubt", done=done, value=value, text=text)
+        if failed is not False:
+            return Outcome(status="failed", done=done, value=value, text=as_text(value))
+    try:
+        step.typed = tool.result.read(value)
+    except BadValue as bad:
+        if tool.acts:
+            text = (
+                f"{as_text(value)}\n({tool.name} was carried out, but its answer is not what it should be: {bad} "
+                "Do not call it again.)"
+            )
+            return Outcome(status="in_doubt", done=done, value=value, text=text)
+        # A look-up that may have found somebody else is never shown unread.
+        if (step.verdict.level == "autonomous" or tool.establishes) and ctx.gate.enforce:
+            return Outcome(status="failed", done=done, text=f"{tool.name} answered something unusable: {bad}")
+        return Outcome(status="ok", done=done, value=value, text=f"{as_text(value)}\n(Incomplete: {bad})")
+    return Outcome(status="ok", done=done, value=value, text=as_text(value))
+
+
+def _says_failed(ctx: Context, tool: ToolPolicy, action: Action, value: Any) -> bool | None:
+    """Whether a result says that the tool failed; None where the condition cannot be asked about it."""
+    try:
+        binding = ctx.gate.policy.conditions.bind_result(tool.name, value, action.args)
+        return cast("Any", tool.fails_when).holds(binding)
+    except ConditionError:
+        return None
+
+
+def _learn(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Draft]]:
+    state, tool = ctx.state, cast("ToolPolicy", step.tool)
+    outcome, at = _judge(ctx, step, carried), ctx.gate.clock.now()
+    if ctx.state.suspendable:
+        # What a later drive will give back is what the model sees now, to the byte.
+        outcome = replace(outcome, value=as_recorded(outcome.value))
+    second = state.observe(
+        tool,
+        step.action.args,
+        outcome.status,
+        outcome.done,
+        outcome.value,
+        typed=step.typed,
+        at=at,
+    )
+    if second is not None and ctx.gate.enforce:
+        text = (
+            f"This run acts for {state.subject}; {tool.name} found somebody else, so the result is withheld. "
+            "If the user wants something for another customer, escalate to a person."
+        )
+        outcome = Outcome(status="denied", done=outcome.done, text=text)
+    if outcome.status == "failed" and step.by is None:
+        state.release(tool, step.action.args)
+    drafts = [ctx.outcome(step, outcome, at=at)]
+    if tool.escalates and outcome.ok:
+        reason = str(step.action.args.get("reason", ""))
+        ctx.set_status("escalated", reason)
+        drafts.append(ctx.handover(reason, cause=step.cause))
+    return outcome, drafts
+
+
+def _learnt(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Draft]]:
+    """What a call came to, whatever it returned: a result that breaks our reading of it ends the call, too."""
+    try:
+        return _learn(ctx, step, carried)
+    except Exception as error:  # results are foreign: deep, odd or broken beyond what was foreseen
+        tool = cast("ToolPolicy", step.tool)
+        text = f"{step.action.tool} answered something that cannot be read ({type(error).__name__}: {error})."
+        if tool.acts:
+            text += " It may have been done: do not call it again; escalate to a person."
+        outcome = Outcome(status="in_doubt" if tool.acts else "failed", done="executed", text=text)
+        return outcome, [ctx.outcome(step, outcome)]
+
+
+def _settle(ctx: Context, step: Step, outcome: Outcome, *, crashed: bool = False) -> Steps[Outcome]:
+    """Find out by its look-up whether a write in doubt was done; what stays in doubt is a person's, if so declared."""
+    tool = cast("ToolPolicy", step.tool)
+    settling = tool.settling
+    if settling is not None:
+        done = yield from was_done(ctx, step.action, tool)
+        if done:
+            text = f"{tool.name} was done: {settling.tool} shows it, though its own answer was lost."
+            settled = Outcome(status="ok", done="executed", text=text)
+        elif done is False and tool.keyed is not None:
+            # Whoever repeats it passes the same key, so that a late arrival of the first cannot do it twice.
+            text = f"{tool.name} was not done: {settling.tool} shows it. It may be called again as it was."
+            settled = Outcome(status="failed", done="executed", text=text)
+        else:
+            settled = None
+        if settled is not None:
+            with ctx.core.lock:
+                if settled.status == "failed":
+                    ctx.state.release(tool, step.action.args)
+            guards: Sequence[Guard] = _given_back(step) if settled.status == "failed" else ()
+            yield ctx.write([ctx.outcome(step, settled, more={"settled_by": settling.tool})], guards)
+            return settled
+    if not (crashed or ctx.escalates_on("in_doubt")) or ctx.state.status != "open":
+        return outcome
+    why = f"nobody knows whether {tool.name} was done"
+    with ctx.core.lock:
+        ctx.set_status("escalated", why)
+    yield ctx.write([ctx.handover(why, cause=step.cause)])
+    return replace(outcome, text=f"{outcome.text} A person takes over: tell the user so.")
+
+
+def recover(ctx: Context) -> Steps[int]:
+    """After a crash: settle what was begun and has no end, carry what was approved; how many were settled.
+
+    What nobody can settle stays in doubt and goes to a person: it is never carried again.
+    """
+    settled = 0
+    for identity, args in list(ctx.core.replay.intents.items()):
+        body = ctx.core.replay.actions[identity]
+        tool = ctx.gate.policy.tools[body["tool"]]
+        action = replace(_action(ctx, tool.name, args, None, tool, Past(action=identity)))
+        step = Step(action=action, tool=tool, verdict=verdict_of([], ctx.state.level_of(tool)), realm=ctx.gate.world)
+        step.cause, step.carry = cause_of(identity, ctx.core.session), True
+        step.key = key_for(ctx, step)
+        del ctx.core.replay.intents[identity]
+        settled += 1
+        if not tool.acts:
+            text = f"{tool.name} was broken off; call it again if it is still needed."
+            outcome = Outcome(status="failed", done="executed", text=text)
+            with ctx.core.lock:
+                ctx.state.release(tool, args)
+            yield ctx.write([ctx.outcome(step, outcome)])
+            continue
+        text = f"{tool.name} was broken off while it ran. It may or may not have been done: do not call it again."
+        outcome = Outcome(status="in_doubt", done="executed", text=text)
+        yield ctx.write([ctx.outcome(step, outcome)])
+        yield from _settle(ctx, step, outcome, crashed=True)
+    return settled + (yield from held.settle(ctx))
+
+
+def was_done(ctx: Context, action: Action, tool: ToolPolicy) -> Steps[bool | None]:
+    """Whether a write in doubt was done, by its look-up; None where that cannot be told."""
+    settling = tool.settling
+    if settling is None:
+        return None
+    look = ctx.gate.policy.tools[settling.tool]
+    args = {name: at_path({"args": action.args}, path) for name, path in settling.args}
+    if any(value is MISSING for value in args.values()):
+        return None
+    read = yield from gate_read(ctx, look, args, "lookup", action)
+    if not read.ok:
+        return None
+    try:
+        binding = ctx.gate.policy.conditions.bind_result(tool.name, look.result.read(read.value), action.args)
+        return settling.done_when.holds(binding)
+    except (ConditionError, BadValue):
+        return None
+
+
+def at_path(root: Any, path: Sequence[str]) -> Any:
+    """The value that a path such as `("args", "invoice_no")` leads to; MISSING where there is none."""
+    for name in path:
+        if not isinstance(root, Mapping) or name not in root:
+            return MISSING
+        root = cast("Mapping[str, Any]", root)[name]
+    return root
+
+
+def _interrupted(ctx: Context, step: Step) -> None:
+    """The call was cancelled from outside while the tool ran: record that its end is unknown."""
+    tool = cast("ToolPolicy", step.tool)
+    status: Status = "in_doubt" if tool.acts else "failed"
+    with ctx.core.lock:
+        if status == "failed" and step.by is None:
+            ctx.state.release(tool, step.action.args)
+    outcome = Outcome(status=status, done="executed", text="interrupted while the tool was running")
+    try:
+        ctx.write([ctx.outcome(step, outcome)]).now()
+    except LedgerError:
+        return  # the intent without an outcome says the same: in_doubt
+
+
+def _watch(ctx: Context, step: Step, given: Mapping[str, Any], fn: Callable[..., Any]) -> Steps[Outcome]:
+    """Make a call that nobody could judge, where we only watch."""
+    tool = step.tool
+    try:
+        carried: Carried = yield Carry(ctx.gate, None, fn, given, step.key)
+    finally:
+        ctx.core.landed()
+    if carried.ending == "returned":
+        value = plain(carried.value)
+        outcome = Outcome(status="ok", done="executed", value=value, text=as_text(value))
+    else:
+        sure = carried.ending == "raised" or (tool is not None and not tool.acts)
+        text = f"{step.action.tool} failed: {carried.error}"
+        outcome = Outcome(status="failed" if sure else "in_doubt", done="executed", text=text)
+    if tool is not None:
+        args = loose(tool, step.action.args)
+        with ctx.core.lock:
+            if outcome.status == "failed":
+                ctx.state.release(tool, args)
+            ctx.state.observe(tool, args, outcome.status, outcome.done, outcome.value)
+    try:
+        yield ctx.write([ctx.outcome(step, outcome)])
+    except LedgerError as error:
+        return _unrecorded(step, error)
+    return outcome
+
+
+# small things ---------------------------------------------------------------------------------------------------------
+
+
+def _action(
+    ctx: Context,
+    tool: str,
+    args: Mapping[str, Any],
+    call_id: str | None,
+    policy: ToolPolicy | None,
+    past: Past | None = None,
+) -> Action:
+    state = ctx.state
+    if past is None:
+        ctx.core.calls += 1
+    open_for = state.open_for(policy) if policy is not None else []
+    capability = open_for[0] if open_for else (state.capabilities[0] if state.capabilities else None)
+    return Action(
+        id=f"{ctx.core.id}#{ctx.core.calls}{ctx.core.session}" if past is None else past.action,
+        run=ctx.core.id,
+        principal=state.principal,
+        subject=state.subject,
+        capability=capability,
+        tool=tool,
+        args=args,
+        call_id=call_id,
+        at=ctx.gate.clock.now(),
+    )
+
+
+def key_for(ctx: Context, step: Step) -> str:
+    """The idempotency key: one per intent, or what the contract makes it of. A retry carries the same one."""
+    tool = cast("ToolPolicy", step.tool)
+    if tool.keyed is None:
+        return step.action.id
+    what: list[Any] = [ctx.gate.contract.agent, tool.name, frozen_text(key_of(tool.keyed.args, step.action.args))]
+    if not tool.keyed.forever:
+        what.append(ctx.core.id)
+    return hashlib.sha256(dumps(what)).hexdigest()[:32]
+
+
+def frozen_text(value: Any) -> str:
+    """A frozen value in writing, the same in every process."""
+    return repr(frozen(value))
+
+
+def _wired(step: Step, tool: ToolPolicy) -> dict[str, Any]:
+    args = step.action.args
+    if tool.arguments.decimals:
+        sent = {name: wire(value, tool.arg_shapes[name]) for name, value in args.items()}
+    else:
+        sent = dict(args)
+    if tool.keyed is not None:
+        sent[tool.keyed.passed_as] = step.key
+    return sent
+
+
+def _given_back(step: Step) -> tuple[Reservation, ...]:
+    return budgets.releases(g for g in step.guards if isinstance(g, Reservation)) if step.guards else ()
+
+
+def as_recorded(value: Any) -> Any:
+    """A value as the ledger gives it back."""
+    return loads(dumps(plain(value)))
+
+
+def _unwritable(ctx: Context, error: LedgerError, step: Step | None = None) -> Outcome:
+    if step is not None and step.carry:
+        with ctx.core.lock:
+            _take_back(ctx, step)
+    return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
+
+
+def _unrecorded(step: Step, error: LedgerError) -> Outcome:
+    name = step.action.tool
+    text = f"{name} was called, but its outcome could not be recorded ({error.text}). Escalate to a person."
+    return Outcome(status="in_doubt", done="executed", text=text)
+
+
+def blocked(text: str) -> Outcome:
+    """Nothing was done, and this is why."""
+    return Outcome(status="denied", done="blocked", text=text)

@@ -1,0 +1,160 @@
+"""What passes between a run and people: what the user says, what the user is told, and who takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from roadworthy.core.errors import LedgerError
+from roadworthy.core.types import STRICTNESS, Done, Outcome, Reason
+from roadworthy.gate import held
+from roadworthy.gate.core import AskUser, Steps
+from roadworthy.gate.entries import Context
+from roadworthy.gate.passage import blocked, call
+
+Sink = Literal["reply", "ask_user", "escalate"]
+
+
+def heard(ctx: Context, text: str, *, answers: str | None = None) -> Steps[None]:
+    """The user said something. What people have decided meanwhile is done before the agent takes its turn."""
+    journal = ctx.core.journal
+    if journal is not None and answers is None and journal.take_heard(text):
+        return
+    body = {"text": text} if answers is None else {"text": text, "answers": answers}
+    draft, last = ctx.draft("heard", body), ctx.state.last_at
+    yield ctx.write([draft])
+    with ctx.core.lock:
+        _hear(ctx, text, draft.at, last)
+    if ctx.gate.policy.scope is not None and answers is None:
+        yield from _scope(ctx)
+    if ctx.state.pending:
+        with ctx.core.lock:
+            ctx.core.catch_up(ctx.gate.ledger)
+        yield from held.settle(ctx)
+
+
+def _hear(ctx: Context, text: str, at: datetime, last: datetime) -> None:
+    ctx.state.last_at = last
+    ctx.state.hear(text, at)
+
+
+def _scope(ctx: Context) -> Steps[None]:
+    """Find out from the user's words what this run is for, where the application has not said so."""
+    from roadworthy.gate.scope import classify
+
+    gate, state = ctx.gate, ctx.state
+    if ctx.core.given or state.status != "open" or gate.policy.scope is None:
+        return
+    found = classify(gate.policy.scope, state.words)
+    name = found.capability
+    if found.certainty == "in" and name is not None and gate.may_use(name, state.principal):
+        state.scope = "in"
+        if name not in state.capabilities:
+            yield ctx.write([ctx.draft("run", {"opened": name, "by": "scope"})])
+            with ctx.core.lock:
+                state.open(name)
+        return
+    if state.capabilities:
+        return  # a later turn that is hard to place takes nothing away
+    state.scope = "out" if found.certainty == "out" else "uncertain"
+    if state.scope == "out" and ctx.escalates_on("out_of_scope"):
+        why = "what the user wants is not what this agent is for"
+        with ctx.core.lock:
+            ctx.set_status("escalated", why)
+        yield ctx.write([ctx.handover(why)])
+
+
+def say(ctx: Context, text: str, sink: Sink = "reply") -> Steps[Outcome]:
+    """Tell the user something, through the gate: labelled data, links and untrue claims are held back."""
+    journal = ctx.core.journal
+    past = journal.take_said(text) if journal is not None else None
+    if past is not None:
+        return past
+    with ctx.core.lock:
+        reasons = judged(ctx, text, sink)
+    stopped = [r for r in reasons if r.enforced and r.ruling != "allow"] if ctx.gate.enforce else []
+    done: Done = "simulated" if ctx.shadow() else "executed"
+    if stopped:
+        stopped.sort(key=lambda r: -STRICTNESS[r.ruling])
+        told = f"The user was not told this. {' '.join(dict.fromkeys(r.text for r in stopped))}"
+        outcome = Outcome(status="denied", done="blocked", text=told)
+    else:
+        outcome = Outcome(status="ok", done=done, value=text, text=text)
+    body: dict[str, object] = {"text": text, "done": outcome.done}
+    if sink != "reply":
+        body["sink"] = sink
+    if stopped:
+        body |= {"status": "denied", "told": outcome.text}
+    if reasons:
+        body["reasons"] = [
+            {"rule": r.rule, "code": r.code, "text": r.text, "ruling": r.ruling, "enforced": r in stopped}
+            for r in reasons
+        ]
+    try:
+        yield ctx.write([ctx.draft("said", body)])
+    except LedgerError as error:
+        return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
+    if outcome.ok and outcome.done == "executed":
+        with ctx.core.lock:
+            ctx.state.said(text)
+    return outcome
+
+
+def judged(ctx: Context, text: str, sink: Sink) -> Sequence[Reason]:
+    """What speaks against telling somebody a text."""
+    policy = ctx.gate.policy
+    if policy.flow is None:
+        return ()
+    from roadworthy.gate.flow import judge_text
+
+    return judge_text(policy, ctx.state, sink, text)
+
+
+def ask_user(ctx: Context, question: str) -> Steps[Outcome]:
+    """Put a question to the user; the answer is heard, and is the value of the outcome."""
+    with ctx.core.lock:
+        if ctx.state.status != "open":
+            return blocked(f"This run is {ctx.state.status}: ask nothing more.")
+    said = yield from say(ctx, question, "ask_user")
+    if not said.ok:
+        return said
+    if said.done == "simulated":
+        return Outcome(status="ok", done="simulated", text="In shadow the user was not asked. End your turn.")
+    answer = ctx.core.journal.take_answer(question) if ctx.core.journal is not None else None
+    if answer is not None:
+        return Outcome(status="ok", done="executed", value=answer, text=answer)
+    if ctx.channel is None:
+        text = "Put this question to the user as your reply, and end your turn."
+        return Outcome(status="clarify", done="blocked", value=question, text=text)
+    answer = yield AskUser(ctx.gate, ctx.channel, question)
+    if answer is None:
+        return Outcome(status="failed", done="executed", text="The user has left the conversation. End your turn.")
+    try:
+        yield from heard(ctx, answer, answers=question)
+    except LedgerError as error:
+        return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
+    return Outcome(status="ok", done="executed", value=answer, text=answer)
+
+
+def escalate(ctx: Context, reason: str) -> Steps[Outcome]:
+    """Hand the run to a person, by the contract's hand-over tool where there is one; then the run is over."""
+    spec = ctx.gate.contract.escalate
+    if ctx.state.status != "open":
+        return blocked(f"This run is {ctx.state.status}: nothing is left to hand over.")
+    with ctx.core.lock:
+        stopped = [r for r in judged(ctx, reason, "escalate") if r.enforced and r.ruling == "deny"]
+    if stopped and ctx.gate.enforce:
+        return blocked(" ".join(dict.fromkeys(r.text for r in stopped)))
+    if spec is not None and spec.tool is not None and ctx.gate.has_function(spec.tool):
+        outcome = yield from call(ctx, spec.tool, {"reason": reason}, None, None)
+        if outcome.ok:
+            return outcome
+    try:
+        yield ctx.write([ctx.handover(reason)])
+    except LedgerError as error:
+        return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
+    with ctx.core.lock:
+        ctx.set_status("escalated", reason)
+    text = "A person takes over. Tell the user so, and call no more tools."
+    return Outcome(status="ok", done="simulated" if ctx.shadow() else "executed", text=text)
