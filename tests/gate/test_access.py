@@ -157,6 +157,7 @@ def test_a_look_up_about_nobody_makes_nothing_the_subjects(
         return f"paid {nr}"
 
     run = Gate(Contract.loads(ROWS), ledger).run(capability="c")
+    run.heard("pay number 2")
     assert run.call("find", {}, lambda: {"id": 5}).ok
     assert run.call(tool, args, rows).ok
     assert run.call("pay", {"nr": "2"}, pay).ok is own
