@@ -6,7 +6,6 @@ that the model can act on.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
@@ -24,6 +23,7 @@ import orjson
 from roadworthy.contract.exact import MAX_DIGITS
 from roadworthy.contract.shapes import Shape
 from roadworthy.core import canonical
+from roadworthy.gate.bounded import bounded
 
 Coerce = Callable[[Any, str], Any]
 """(value, where) -> the typed value. Raises BadValue."""
@@ -389,24 +389,11 @@ def wire(value: Any, shape: Shape | None) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """What a tool returned, as JSON would carry it: models and dataclasses as mappings, other objects as their text."""
-    kind = cast("type[Any]", type(value))
-    if kind is str or value is None or isinstance(value, str | bool | int | float | Decimal):
-        return value
-    if kind is dict or isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in cast("Sequence[Any]", value)]
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        return plain(dump(mode="json"))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return plain(dataclasses.asdict(value))
-    return str(value)
+    """What a tool returned, as JSON would carry it: models and dataclasses as mappings, other objects as their text.
+
+    Bounded: what is endless, too deep or too large is cut; `bounded` says where.
+    """
+    return bounded(value).value
 
 
 def as_text(value: Any) -> str:
@@ -416,7 +403,7 @@ def as_text(value: Any) -> str:
     try:
         return orjson.dumps(value, default=_json_default, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # integers beyond 64 bits, and text that is no UTF-8
-        return json.dumps(value, default=str)
+        return json.dumps(value, default=str, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def _json_default(value: Any) -> Any:
@@ -443,6 +430,9 @@ class Result:
                 value = orjson.loads(value)
             except orjson.JSONDecodeError:
                 raise BadValue(f"the result must be JSON with the declared fields, not {_shown(value)}.") from None
+            parsed = bounded(value)
+            if not parsed.whole:
+                raise BadValue(f"the result cannot be read as a whole: {parsed.notes[0]}.")
         elif isinstance(value, str) and self.shape.type in ("decimal", "number", "integer", "boolean"):
             value = value.strip()
         return self._coerce(value, "result")
