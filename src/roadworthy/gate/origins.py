@@ -184,6 +184,8 @@ class _Judging:
                 if local is not None:
                     readings.append(local)
             for day, minute in readings:
+                if day is None and minute is None:
+                    continue
                 found = self._day(day) if day is not None else USER
                 if found and minute is not None:
                     at = self._minute(minute, alone=day is None)
