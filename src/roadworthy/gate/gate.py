@@ -536,7 +536,8 @@ class Gate:
         if first is None:
             raise UsageError(f"run {run_id!r} stands in the ledger, but not how it began; use another id")
         began = first.body
-        levels, _ = self._levels_now()
+        now, _ = self._levels_now()
+        levels: Mapping[str, Level] = now
         last = next(e for e in reversed(entries) if e.kind == "run" and "levels" in e.body)
         if self._standing is not None:
             # What the run began with may be lower than what stands now, and is never freer.
