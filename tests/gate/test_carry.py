@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from roadworthy import Contract, Gate, Ledger
-from roadworthy.core.clock import VirtualClock
+from roadworthy.core.clock import SystemClock, VirtualClock
 from roadworthy.core.errors import HarnessError, LedgerError, UsageError
 from roadworthy.core.types import Draft, Guard
-from roadworthy.gate.carry import NotDone
+from roadworthy.gate.breaker import BreakerSpec
+from roadworthy.gate.carry import MAX_ERROR, MAX_HANGING, Carriage, Carried, Carrier, NotDone, pause_s
 
 from .conftest import Calls, Desk
 
@@ -288,3 +292,370 @@ def test_an_outcome_that_cannot_be_written_is_in_doubt(contract: Contract, ledge
     outcome = run.call("status_page", {}, desk["status_page"])
     assert (outcome.status, outcome.done) == ("in_doubt", "executed")
     assert desk.names() == ["status_page"]
+
+
+# -- the carrier: retries, deadlines, keys, slots and breakers --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """As much of a tool's policy as a carrier asks for."""
+
+    name: str = "tool"
+    carriage: Carriage | None = None
+
+
+class Script:
+    """A tool that does one thing after the other: raises what is an exception, calls what can be called."""
+
+    def __init__(self, *acts: Any) -> None:
+        self.acts = list(acts)
+        self.calls: list[dict[str, Any]] = []
+
+    def __call__(self, **args: Any) -> Any:
+        self.calls.append(args)
+        act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
+        if isinstance(act, BaseException):
+            raise act
+        return act() if callable(act) else act
+
+
+class Both:
+    """Carries the same call blocking and async, in worlds with virtual time, and holds that both come to the same."""
+
+    def __init__(self, **carriage: Any) -> None:
+        self.tool = Tool(carriage=Carriage(**carriage))
+        self.clocks = (VirtualClock(), VirtualClock())
+        self.carriers = tuple(Carrier(clock, direct=True) for clock in self.clocks)
+
+    def advance(self, seconds: float) -> None:
+        for clock in self.clocks:
+            clock.advance(seconds)
+
+    @property
+    def elapsed(self) -> float:
+        assert self.clocks[0].monotonic() == self.clocks[1].monotonic()
+        return self.clocks[0].monotonic()
+
+    def __call__(self, *acts: Any, calls: int, left_s: float | None = None, key: str = "k") -> Carried:
+        scripts = Script(*acts), Script(*acts)
+        one = self.carriers[0].call(self.tool, scripts[0], {"a": 1}, left_s=left_s, key=key)
+        two = asyncio.run(self.carriers[1].acall(self.tool, scripts[1], {"a": 1}, left_s=left_s, key=key))
+        assert replace(one, value=None) == replace(two, value=None)
+        assert len(scripts[0].calls) == len(scripts[1].calls) == calls
+        return one
+
+
+class Unavailable(Exception):
+    """As HTTP clients have it, with the header in which a service asks for a pause."""
+
+    def __init__(self, status: int, retry_after: str | None = None) -> None:
+        super().__init__(f"{status}")
+        self.response = SimpleNamespace(status_code=status, headers={"retry-after": retry_after})
+
+
+def test_what_may_pass_is_tried_again_with_pauses_and_the_rest_is_not() -> None:
+    both = Both(attempts=3)
+    found = both(Unavailable(503), ConnectionResetError(), "here", calls=3)
+    assert (found.ending, found.value, found.attempts) == ("returned", "here", 3)
+    assert 0.15 <= both.elapsed <= 0.3  # two pauses: 0.1 s and 0.2 s, each spread over its half
+    assert both(Unavailable(404), "here", calls=1).ending == "raised"
+    assert both(KeyError("mistake"), "here", calls=1).ending == "lost"
+    assert both(NotDone("no such thing"), "here", calls=1).ending == "raised"
+    found = both(Unavailable(500), calls=3)
+    assert (found.ending, found.attempts, found.error) == ("lost", 3, "Unavailable: 500, at attempt 3")
+
+
+def test_the_pause_that_a_service_asks_for_is_made_where_time_is_left() -> None:
+    both = Both(attempts=2, timeout_s=30)
+    assert both(Unavailable(429, "20"), "here", calls=2).value == "here"
+    assert both.elapsed == 20
+    assert both(Unavailable(429, "70"), "here", calls=1).ending == "raised"
+    assert Both(attempts=2)(Unavailable(429, "20"), "here", calls=1).ending == "raised"
+    assert Both(attempts=2)(Unavailable(429, "Wed, 21 Oct 2026 07:28:00 GMT"), "here", calls=2).value == "here"
+
+
+def test_one_attempt_in_doubt_leaves_the_call_in_doubt() -> None:
+    both = Both(attempts=3)
+    found = both(TimeoutError("late"), ConnectionRefusedError("down"), calls=3)
+    assert found.ending == "timed_out"
+    assert "ConnectionRefusedError: down, at attempt 3" in found.error
+    found = both(ConnectionResetError(), "here", calls=2)
+    assert (found.ending, found.after_doubt) == ("returned", True)
+    assert not both(ConnectionRefusedError(), "here", calls=2).after_doubt
+
+
+def test_every_attempt_carries_the_same_key() -> None:
+    tool = Tool(carriage=Carriage(attempts=2, passed_as="request_id"))
+    script = Script(ConnectionResetError(), "here")
+    Carrier(VirtualClock(), direct=True).call(tool, script, {"amount": 1}, key="K1")
+    assert script.calls == [{"amount": 1, "request_id": "K1"}] * 2
+
+
+def test_all_attempts_together_keep_the_deadline() -> None:
+    rows: list[tuple[float | None, float | None, int, str]] = [
+        (5, None, 2, "lost"),
+        (100, 12, 2, "lost"),
+        (None, 12, 2, "lost"),
+        (100, 5, 2, "timed_out"),  # what is left after the pause is not enough for the second attempt
+        (100, 4.5, 1, "lost"),
+        (4, None, 2, "timed_out"),
+    ]
+    for timeout_s, left_s, calls, ending in rows:
+        clock = VirtualClock()
+
+        def slow(clock: VirtualClock = clock) -> None:
+            clock.advance(4.5)
+            raise ConnectionResetError
+
+        script = Script(slow)
+        tool = Tool(carriage=Carriage(attempts=2, timeout_s=timeout_s))
+        found = Carrier(clock, direct=True).call(tool, script, {}, left_s=left_s)
+        assert (len(script.calls), found.ending) == (calls, ending), (timeout_s, left_s)
+
+
+def test_no_time_left_is_no_call() -> None:
+    both = Both(attempts=3, timeout_s=5)
+    found = both("here", calls=0, left_s=0.0)
+    assert (found.ending, found.attempts) == ("refused", 0)
+    assert "no time is left" in found.error
+
+
+def test_a_tool_in_trouble_is_left_alone_and_tried_out_later() -> None:
+    both = Both(breaker=BreakerSpec(failures=2, within_s=30, open_for_s=60))
+    for _ in range(2):
+        assert both(ConnectionResetError(), calls=1).ending == "lost"
+    found = both("here", calls=0)
+    assert (found.ending, found.attempts) == ("refused", 0)
+    assert found.error == "it failed 2 times within 30 s and is left alone for another 60 s"
+    both.advance(60)
+    assert both(ConnectionResetError(), calls=1).ending == "lost"
+    assert both("here", calls=0).ending == "refused"
+    both.advance(60)
+    assert both("here", calls=1).ending == "returned"
+    assert both("here", calls=1).ending == "returned"
+
+
+def test_refusals_and_mistakes_do_not_open_a_breaker() -> None:
+    both = Both(breaker=BreakerSpec(failures=1, within_s=30, open_for_s=60))
+    for error in (Unavailable(404), NotDone("no such customer"), TypeError("ours")):
+        both(error, calls=1)
+        assert both("here", calls=1).ending == "returned"
+
+
+def test_a_breaker_that_opens_ends_the_retries() -> None:
+    both = Both(attempts=5, breaker=BreakerSpec(failures=2, within_s=30, open_for_s=60))
+    found = both(Unavailable(503), calls=2)
+    assert (found.ending, found.attempts) == ("lost", 2)
+    assert "503" in found.error
+
+
+def test_the_pauses_follow_from_the_key_and_spread() -> None:
+    pauses = [pause_s(1, f"run#{n}") for n in range(200)]
+    assert pauses == [pause_s(1, f"run#{n}") for n in range(200)]
+    assert all(0.05 <= pause <= 0.1 for pause in pauses)
+    assert max(pauses) - min(pauses) > 0.04
+    assert all(2.5 <= pause_s(n, "\ud800") <= 5 for n in range(7, 40))
+
+
+def test_no_more_calls_at_a_time_than_allowed() -> None:
+    carrier = Carrier(SystemClock())
+    tool = Tool(carriage=Carriage(concurrency=2, timeout_s=30))
+    lock, at_once, most = threading.Lock(), [0], [0]
+    gate = threading.Barrier(2)  # passes only when two are under way together
+
+    def work() -> str:
+        with lock:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        gate.wait(20)
+        with lock:
+            at_once[0] -= 1
+        return "done"
+
+    async def awork() -> str:
+        return await asyncio.to_thread(work)
+
+    async def several() -> list[Carried]:
+        return await asyncio.gather(*(carrier.acall(tool, awork if n % 2 else work, {}) for n in range(4)))
+
+    found: list[Carried] = []
+    threads = [threading.Thread(target=lambda: found.append(carrier.call(tool, work, {}))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    found += asyncio.run(several())
+    for thread in threads:
+        thread.join()
+    assert [c.ending for c in found] == ["returned"] * 8
+    assert most == [2]
+
+
+def test_whoever_waits_too_long_for_a_slot_is_told_that_nothing_was_done() -> None:
+    carrier = Carrier(SystemClock())
+    tool = Tool(carriage=Carriage(concurrency=1, timeout_s=0.05))
+    began, release, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        began.set()
+        release.wait(30)
+        ended.set()
+
+    first = carrier.call(tool, hang, {})
+    assert first.ending == "timed_out"
+    assert began.is_set()
+    second = carrier.call(tool, lambda: "here", {})  # the first one was given up, and still takes its slot
+    assert (second.ending, second.attempts) == ("refused", 0)
+    assert second.error == "1 calls of it are under way already, and none ended in time"
+    assert asyncio.run(carrier.acall(tool, lambda: "here", {})).ending == "refused"
+    release.set()
+    assert ended.wait(30)
+    assert carrier.call(Tool(carriage=Carriage(concurrency=1, timeout_s=30)), lambda: "here", {}).value == "here"
+
+
+def test_a_waiter_that_is_cancelled_takes_no_slot_with_it() -> None:
+    carrier = Carrier(SystemClock())
+    tool = Tool(carriage=Carriage(concurrency=1))
+
+    async def story() -> str:
+        go = asyncio.Event()
+
+        async def busy() -> str:
+            await go.wait()
+            return "first"
+
+        first = asyncio.create_task(carrier.acall(tool, busy, {}))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(carrier.acall(tool, busy, {}))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        go.set()
+        assert (await first).value == "first"
+        return (await carrier.acall(tool, busy, {})).value
+
+    assert asyncio.run(story()) == "first"
+
+
+def test_hanging_calls_do_not_pile_up_for_ever() -> None:
+    carrier = Carrier(SystemClock())
+    tool = Tool(carriage=Carriage(timeout_s=0.001))
+    release = threading.Event()
+
+    def hang() -> None:
+        release.wait(60)
+
+    endings = [carrier.call(tool, hang, {}).ending for _ in range(MAX_HANGING + 3)]
+    release.set()
+    assert endings == ["timed_out"] * MAX_HANGING + ["refused"] * 3
+
+
+def test_an_async_tool_that_will_not_be_cancelled_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadworthy.gate.carry.CLEAN_UP_S", 0.01)
+    carrier = Carrier(SystemClock())
+
+    async def story() -> Carried:
+        over = asyncio.Event()
+
+        async def stubborn() -> None:
+            while not over.is_set():
+                try:
+                    await over.wait()
+                except asyncio.CancelledError:
+                    continue
+
+        found = await carrier.acall(Tool(carriage=Carriage(timeout_s=0.01)), stubborn, {})
+        over.set()
+        return found
+
+    assert asyncio.run(story()).ending == "timed_out"
+
+
+def test_a_tool_that_is_cancelled_from_within_has_failed_and_our_own_cancelling_passes() -> None:
+    carrier = Carrier(SystemClock())
+
+    async def cancelled_within() -> None:
+        task = asyncio.ensure_future(asyncio.Event().wait())
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await task
+
+    for carriage in (None, Carriage(timeout_s=30)):
+        assert asyncio.run(carrier.acall(Tool(carriage=carriage), cancelled_within, {})).ending == "lost"
+
+    async def outside(carriage: Carriage | None) -> None:
+        task = asyncio.create_task(carrier.acall(Tool(carriage=carriage), asyncio.Event().wait, {}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    for carriage in (None, Carriage(timeout_s=30)):
+        asyncio.run(outside(carriage))
+
+
+class Panic(BaseException):
+    """As extension modules raise it: no Exception."""
+
+
+class Unsayable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    @property
+    def response(self) -> object:
+        raise RuntimeError("no answer")
+
+
+@pytest.mark.parametrize("carriage", [None, Carriage(timeout_s=30)])
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [(Panic("at the disco"), "lost"), (Unsayable(), "lost"), (StopIteration(3), "lost"), (RecursionError(), "lost")],
+)
+def test_whatever_a_tool_raises_is_an_ending(carriage: Carriage | None, error: BaseException, ending: str) -> None:
+    carrier, tool = Carrier(SystemClock()), Tool(carriage=carriage)
+
+    def fail() -> None:
+        raise error
+
+    async def afail() -> None:
+        raise error
+
+    assert carrier.call(tool, fail, {}).ending == ending
+    assert asyncio.run(carrier.acall(tool, fail, {})).ending == ending
+    assert asyncio.run(carrier.acall(tool, afail, {})).ending == ending
+
+
+def test_a_tool_that_ends_its_own_thread_is_lost() -> None:
+    found = Carrier(SystemClock()).call(Tool(carriage=Carriage(timeout_s=30)), lambda: sys.exit("bye"), {})
+    assert (found.ending, found.error) == ("lost", "SystemExit: bye")
+
+
+def test_arguments_that_do_not_fit_the_function_prove_that_nothing_was_done() -> None:
+    carrier = Carrier(SystemClock())
+
+    def narrow(a: int) -> None:
+        raise AssertionError("never entered")
+
+    def inside(**args: int) -> None:
+        narrow(**args)
+
+    assert carrier.call(Tool(), narrow, {"b": 1}).ending == "raised"
+    assert carrier.call(Tool(), inside, {"b": 1}).ending == "lost"
+
+
+def test_errors_are_cut() -> None:
+    found = Carrier(SystemClock()).call(Tool(), Script(ValueError("x" * 50_000_000)), {})
+    assert len(found.error) < MAX_ERROR + 100
+
+
+def test_time_runs_as_the_clock_says() -> None:
+    clock = VirtualClock()
+    clock.sleep(90)
+    asyncio.run(clock.asleep(30))
+    assert clock.monotonic() == 120
+    real = SystemClock()
+    began = real.monotonic()
+    real.sleep(0.01)
+    asyncio.run(real.asleep(0.01))
+    assert real.monotonic() - began >= 0.019
