@@ -197,19 +197,23 @@ class Carry:
 
     gate: Gate
     tool: ToolPolicy | None
+    """None for a call that nobody could judge."""
     fn: ToolFunction
     args: Mapping[str, Any]
     key: str
+    left_s: float | None = None
 
     def now(self) -> Carried:
-        timeout_s = self.tool.timeout_s if self.tool is not None else None
-        return carry(self.fn, self.args, timeout_s=timeout_s, clock=self.gate.clock, direct=self.gate.world == "test")
+        gate = self.gate
+        if self.tool is None:
+            return carry(self.fn, self.args, timeout_s=None, clock=gate.clock, direct=False)
+        return gate.carrier.call(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
 
     async def later(self) -> Carried:
-        timeout_s = self.tool.timeout_s if self.tool is not None else None
-        return await acarry(
-            self.fn, self.args, timeout_s=timeout_s, clock=self.gate.clock, direct=self.gate.world == "test"
-        )
+        gate = self.gate
+        if self.tool is None:
+            return await acarry(self.fn, self.args, timeout_s=None, clock=gate.clock, direct=False)
+        return await gate.carrier.acall(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
 
 
 @dataclass(slots=True)

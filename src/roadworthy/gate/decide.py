@@ -42,7 +42,15 @@ def normalise(tool: ToolPolicy, args: Mapping[str, Any]) -> dict[str, Any] | Rea
 
 
 def decide(policy: Policy, state: RunState, action: Action, *, now: datetime) -> Verdict:
-    """The verdict on a normalised action in a run, at a time."""
+    """The verdict on a normalised action in a run, at a time. Total: a check that fails speaks against the action."""
+    try:
+        return _decide(policy, state, action, now)
+    except Exception as error:  # nobody may take a broken check for a yes
+        text = f"This could not be judged ({type(error).__name__}: {error}). Escalate to a person."
+        return verdict_of([_deny("gate", "unjudged", text)], "shadow")
+
+
+def _decide(policy: Policy, state: RunState, action: Action, now: datetime) -> Verdict:
     tool = policy.tools[action.tool]
     reasons: list[Reason] = []
     level = state.level_of(tool)
@@ -91,6 +99,9 @@ def _access(policy: Policy, state: RunState, action: Action, tool: ToolPolicy, r
     if tool.escalates:
         return
     if not open_for and not tool.common:
+        if state.scope in ("uncertain", "out"):
+            reasons.append(_unclear(policy, state))
+            return
         opened = ", ".join(state.capabilities) or "none"
         text = f"{tool.name} is not open in this run (open: {opened}). If the user needs it, escalate to a person."
         reasons.append(_deny("access", "tool_not_open", text))
@@ -116,6 +127,13 @@ def _access(policy: Policy, state: RunState, action: Action, tool: ToolPolicy, r
                     "Look up what belongs to this customer first, or escalate to a person."
                 )
                 reasons.append(_deny("access", "not_the_subjects", text))
+
+
+def _unclear(policy: Policy, state: RunState) -> Reason:
+    means = "; ".join(spec.means for spec in policy.contract.capabilities.values())
+    what = "It is not clear what the user wants" if state.scope == "uncertain" else "This is not what this agent is for"
+    text = f"{what}. Ask which of these it is, or escalate to a person: {means}"
+    return Reason(rule="scope", code=f"scope_{state.scope}", text=text, ruling="clarify")
 
 
 _STATUS_TEXT: Mapping[str, str] = {

@@ -19,8 +19,9 @@ from roadworthy.core.errors import Conflict, ContractError, HarnessError, UsageE
 from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Verdict
 from roadworthy.gate.answers import Answering, Question, answer_payload, check_answer, place_of, standing
 from roadworthy.gate.answers import Standing as Standing_
-from roadworthy.gate.carry import ToolFunction
+from roadworthy.gate.carry import Carrier, ToolFunction
 from roadworthy.gate.core import drive
+from roadworthy.gate.drift import Learned
 from roadworthy.gate.journal import Journal
 from roadworthy.gate.levels import Standing, compile_levels, level_body
 from roadworthy.gate.passage import recover
@@ -87,6 +88,18 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How a run stands with its held actions."""
+
+    unsettled: int
+    """Actions that wait for people, or for somebody who does what they decided."""
+    suspended: bool
+    """It stopped for a held action, and is to be driven again from its start once that is settled."""
+    over: bool
+    """Nothing more is to be done in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """What the application says of a run as it opens it."""
 
@@ -105,6 +118,8 @@ _CHECKED: set[str] = set()
 _OPENING = Lock()
 _STANDINGS: WeakKeyDictionary[Appender, dict[str, Standing]] = WeakKeyDictionary()
 """What levels stand in each ledger, by contract: read once a process, then kept up with."""
+_LEARNED: WeakKeyDictionary[Appender, Learned] = WeakKeyDictionary()
+"""What is known of the answers of the tools behind each ledger's gates."""
 _LIVE: WeakKeyDictionary[Appender, WeakValueDictionary[tuple[str, str], Core]] = WeakKeyDictionary()
 """The runs that are open in this process, by ledger, then by id and contract."""
 
@@ -116,6 +131,16 @@ def _standing_of(contract: Contract, ledger: Appender) -> Standing:
         if standing is None:
             standing = known[contract.digest] = Standing(compile_levels(contract), ledger.id)
         return standing
+
+
+def _learned_of(ledger: Appender) -> Learned:
+    with _OPENING:
+        learned = _LEARNED.get(ledger)
+        if learned is None:
+            learned = _LEARNED[ledger] = Learned()
+            for entry in ledger.entries(kind="observation", world="production"):
+                learned.restore(entry.body)
+        return learned
 
 
 class Gate:
@@ -160,6 +185,8 @@ class Gate:
         self.approver = approver
         self.on_question = on_question
         self.policy: Policy = policy_of(contract)
+        self.carrier = Carrier(self.clock, direct=world == "test")
+        self.learned: Learned | None = None if world == "test" else _learned_of(ledger)
         self._tools = tools or {}
         self._forced: Mapping[str, Level] | None = None
         self._standing: Standing | None = None
@@ -386,6 +413,19 @@ class Gate:
         """Carry out what people have decided about a run's held actions; how many were settled. For workers."""
         core = self._known(run)
         return 0 if core is None else Run(self, core, ask_user=None).settle()
+
+    def waiting(self, run: str) -> Waiting | None:
+        """How a run stands with its held actions; None for one that is not under this contract. For workers."""
+        core = self._known(run)
+        if core is None:
+            return None
+        with core.lock:
+            state, pending = core.state, list(core.state.pending.values())
+            return Waiting(
+                unsettled=sum(not p.settled for p in pending),
+                suspended=state.suspendable and any(p.suspend for p in pending),
+                over=state.status in ("escalated", "stopped", "closed"),
+            )
 
     def set_level(
         self,

@@ -161,6 +161,10 @@ def once(approval: Pending) -> Claim:
 def settle(ctx: Context) -> Steps[int]:
     """Do what was decided about held actions meanwhile; how many were settled. The run is told by `news`."""
     done = 0
+    state, now = ctx.state, ctx.gate.clock.now()
+    suspended = [p for p in state.pending.values() if p.suspend and not p.settled]
+    if state.status == "held" and all(p.decided(ctx.gate.policy, now)[0] is not None for p in suspended):
+        ctx.set_status("open", "")
     for pending in list(ctx.state.pending.values()):
         if pending.settled:
             continue
@@ -171,8 +175,6 @@ def settle(ctx: Context) -> Steps[int]:
             done += yield from _settle_one(ctx, pending, ruling, answer)
         except LedgerError:
             continue  # it stays decided, and whoever comes next does it
-    if done and ctx.state.status == "held" and not any(p.suspend and not p.settled for p in ctx.state.pending.values()):
-        ctx.set_status("open", "")
     return done
 
 

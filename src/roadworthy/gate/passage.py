@@ -17,7 +17,6 @@ from roadworthy.core.errors import Conflict, LedgerError, Suspended, UsageError
 from roadworthy.core.types import (
     Action,
     Claim,
-    Done,
     Draft,
     Entry,
     Guard,
@@ -27,7 +26,7 @@ from roadworthy.core.types import (
     Status,
     Verdict,
 )
-from roadworthy.gate import budgets, held
+from roadworthy.gate import budgets, held, responses
 from roadworthy.gate.carry import Carried, ToolFunction
 from roadworthy.gate.core import Carry, Quiesce, Steps, cause_of
 from roadworthy.gate.decide import decide, find_tool, normalise, uses_simulated, verdict_of
@@ -108,14 +107,14 @@ def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome
     else:
         function = cast("ToolFunction", ctx.gate.function_for(tool.name, fn))
         try:
-            carried = yield Carry(ctx.gate, tool, function, _wired(step, tool), step.key)
+            carried = yield Carry(ctx.gate, tool, function, _wired(step, tool), step.key, _left_s(ctx))
         except BaseException:
             _interrupted(ctx, step)
             raise
         finally:
             ctx.core.landed()
     with ctx.core.lock:
-        outcome, drafts = _learnt(ctx, step, carried)
+        outcome, drafts = _learn(ctx, step, carried)
     guards = _given_back(step) if outcome.status == "failed" else ()
     try:
         yield ctx.write(drafts, guards)
@@ -390,58 +389,20 @@ def _goes_on_without_ledger(ctx: Context, step: Step) -> bool:
 # the end --------------------------------------------------------------------------------------------------------------
 
 
-def _judge(ctx: Context, step: Step, carried: Carried) -> Outcome:
-    """What a call came to. What leaves a write's effect unknown is in_doubt, never failed: nobody may repeat it."""
-    tool = cast("ToolPolicy", step.tool)
-    done: Done = "simulated" if step.simulate else "executed"
-    if carried.ending != "returned":
-        if tool.acts and carried.ending in ("timed_out", "lost"):
-            what = "gave no answer" if carried.ending == "timed_out" else "broke off"
-            text = (
-                f"{tool.name} {what} ({carried.error}). It may or may not have been done: "
-                "do not call it again; escalate to a person."
-            )
-            return Outcome(status="in_doubt", done=done, text=text)
-        return Outcome(status="failed", done=done, text=f"{tool.name} failed: {carried.error}")
-    value = plain(carried.value)
-    if step.simulate:
-        text = f"{as_text(value)}\n(Simulated: nothing was changed.)"
-        return Outcome(status="ok", done=done, value=value, text=text)
-    if tool.fails_when is not None:
-        failed = _says_failed(ctx, tool, step.action, value)
-        if failed is None and tool.acts:
-            text = f"{as_text(value)}\n(Nobody can tell whether {tool.name} was done: do not call it again.)"
-            return Outcome(status="in_doubt", done=done, value=value, text=text)
-        if failed is not False:
-            return Outcome(status="failed", done=done, value=value, text=as_text(value))
-    try:
-        step.typed = tool.result.read(value)
-    except BadValue as bad:
-        if tool.acts:
-            text = (
-                f"{as_text(value)}\n({tool.name} was carried out, but its answer is not what it should be: {bad} "
-                "Do not call it again.)"
-            )
-            return Outcome(status="in_doubt", done=done, value=value, text=text)
-        # A look-up that may have found somebody else is never shown unread.
-        if (step.verdict.level == "autonomous" or tool.establishes) and ctx.gate.enforce:
-            return Outcome(status="failed", done=done, text=f"{tool.name} answered something unusable: {bad}")
-        return Outcome(status="ok", done=done, value=value, text=f"{as_text(value)}\n(Incomplete: {bad})")
-    return Outcome(status="ok", done=done, value=value, text=as_text(value))
-
-
-def _says_failed(ctx: Context, tool: ToolPolicy, action: Action, value: Any) -> bool | None:
-    """Whether a result says that the tool failed; None where the condition cannot be asked about it."""
-    try:
-        binding = ctx.gate.policy.conditions.bind_result(tool.name, value, action.args)
-        return cast("Any", tool.fails_when).holds(binding)
-    except ConditionError:
-        return None
-
-
 def _learn(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Draft]]:
     state, tool = ctx.state, cast("ToolPolicy", step.tool)
-    outcome, at = _judge(ctx, step, carried), ctx.gate.clock.now()
+    judged = responses.judge(
+        ctx.gate.policy,
+        tool,
+        step.action,
+        carried,
+        level=step.verdict.level,
+        simulate=step.simulate,
+        enforce=ctx.gate.enforce,
+        learned=ctx.gate.learned,
+    )
+    outcome, at = judged.outcome, ctx.gate.clock.now()
+    step.typed = judged.typed
     if ctx.state.suspendable:
         # What a later drive will give back is what the model sees now, to the byte.
         outcome = replace(outcome, value=as_recorded(outcome.value))
@@ -462,25 +423,16 @@ def _learn(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Dr
         outcome = Outcome(status="denied", done=outcome.done, text=text)
     if outcome.status == "failed" and step.by is None:
         state.release(tool, step.action.args)
-    drafts = [ctx.outcome(step, outcome, at=at)]
+    drafts = [ctx.outcome(step, outcome, more=judged.more, at=at)]
+    for found in judged.findings:
+        drafts.append(ctx.draft("drift", found.body(tool.name, state.principal), cause=step.cause, realm=step.realm))
+    if judged.observation is not None:
+        drafts.append(ctx.draft("observation", judged.observation, realm=step.realm))
     if tool.escalates and outcome.ok:
         reason = str(step.action.args.get("reason", ""))
         ctx.set_status("escalated", reason)
         drafts.append(ctx.handover(reason, cause=step.cause))
     return outcome, drafts
-
-
-def _learnt(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Draft]]:
-    """What a call came to, whatever it returned: a result that breaks our reading of it ends the call, too."""
-    try:
-        return _learn(ctx, step, carried)
-    except Exception as error:  # results are foreign: deep, odd or broken beyond what was foreseen
-        tool = cast("ToolPolicy", step.tool)
-        text = f"{step.action.tool} answered something that cannot be read ({type(error).__name__}: {error})."
-        if tool.acts:
-            text += " It may have been done: do not call it again; escalate to a person."
-        outcome = Outcome(status="in_doubt" if tool.acts else "failed", done="executed", text=text)
-        return outcome, [ctx.outcome(step, outcome)]
 
 
 def _settle(ctx: Context, step: Step, outcome: Outcome, *, crashed: bool = False) -> Steps[Outcome]:
@@ -657,15 +609,20 @@ def frozen_text(value: Any) -> str:
     return repr(frozen(value))
 
 
+def _left_s(ctx: Context) -> float | None:
+    """What is left of the run's time, in seconds; None where it has as much as it likes."""
+    budget = ctx.gate.policy.budgets
+    if budget is None or budget.wall_s is None:
+        return None
+    state = ctx.state
+    return max(0.0, budget.wall_s - ((ctx.gate.clock.now() - state.started).total_seconds() - state.waited_s))
+
+
 def _wired(step: Step, tool: ToolPolicy) -> dict[str, Any]:
     args = step.action.args
     if tool.arguments.decimals:
-        sent = {name: wire(value, tool.arg_shapes[name]) for name, value in args.items()}
-    else:
-        sent = dict(args)
-    if tool.keyed is not None:
-        sent[tool.keyed.passed_as] = step.key
-    return sent
+        return {name: wire(value, tool.arg_shapes[name]) for name, value in args.items()}
+    return dict(args)
 
 
 def _given_back(step: Step) -> tuple[Reservation, ...]:
