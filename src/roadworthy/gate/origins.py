@@ -401,22 +401,21 @@ class _Judging:
         index = self.index
         mine = index.features.get((entity, key), set())
         theirs = [index.features.get((entity, rival), set[Form]()) for rival in rivals]
-
-        def tells(form: Form) -> bool:
-            return not any(form in other for other in theirs)
-
-        if any(tells(form) for form in mine & index.user):
+        said = mine & index.user
+        if said and all(not said <= other for other in theirs):
             return True
-        for asked in index.affirmed:
-            if any(tells(form) for form in mine & asked):
-                alone = set(mine).union(*theirs)
-                if not any(
-                    sum(form in one for one in (mine, *theirs)) == 1 and form not in mine for form in alone & asked
-                ):
+        own = set(forms.seen(key))
+        others = {form for rival in rivals for form in forms.seen(rival)}
+        for told in index.told:
+            if told & own:
+                if not told & others:
+                    return True
+            elif not told & others and any(_alone(form, mine, theirs) for form in mine & told):
+                if not any(_alone(form, other, (mine, *theirs)) for other in theirs for form in other & told):
                     return True
         for taken, places in index.choices:
             order = sorted(
-                (min((places[f] for f in one if f in places and _alone(f, mine, theirs)), default=1 << 30), n)
+                (min((places[f] for f in one if f in places and _alone(f, one, (mine, *theirs))), default=1 << 30), n)
                 for n, one in enumerate((mine, *theirs))
             )
             standing = [n for place, n in order if place < 1 << 30]
@@ -425,8 +424,9 @@ class _Judging:
         return False
 
 
-def _alone(form: Form, mine: set[Form], theirs: Sequence[set[Form]]) -> bool:
-    return sum(form in one for one in (mine, *theirs)) == 1
+def _alone(form: Form, one: set[Form], all_: Sequence[set[Form]]) -> bool:
+    """Whether a form is known of one candidate and of none of the others, by itself telling it from them."""
+    return not any(form in other for other in all_ if other is not one)
 
 
 def _fits(record: Entities, about: Mapping[str, set[str]]) -> bool:

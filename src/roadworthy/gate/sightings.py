@@ -44,9 +44,20 @@ MOST_NUMBERS = 128
 MOST_DAYS = 64
 MOST_RECORDS = 32
 """So many of the latest are remembered: numbers to calculate with, days to count from, records of one value."""
+MOST_TOLD = 16
+"""So many of the agent's latest messages can settle which candidate is meant."""
 COUNT = "#"
 """The unit of whole numbers that say how many."""
-_BOTH = re.compile(r"(?i)\b(both|each|every|all (?:of|my|these|those|the|three|four|five)|alle|beide|jede[rsn]?)\b")
+_ALL = re.compile(
+    r"(?i)\b(both|each|every(?:thing|where)?|any \w+s|all (?:of|my|these|those|the|three|four|five|\w+s)|all pending|"
+    r"alle|alles|überall|beide|jede[rsn]?|toutes?|tous|todos|todas)\b"
+)
+_OBJECTIONS = """
+no nope nah not wrong incorrect other another different neither none instead
+nein nicht kein keine falsch andere anderen anderer sondern non pas autre no otro otra
+"""
+_OBJECTS = frozenset(_OBJECTIONS.split())
+"""Words of an answer after which what the agent named is not what the user meant."""
 _ORDINALS = {
     "first": 0, "1st": 0, "former": 0, "erste": 0, "ersten": 0, "second": 1, "2nd": 1, "zweite": 1, "zweiten": 1,
     "third": 2, "3rd": 2, "dritte": 2, "dritten": 2, "fourth": 3, "4th": 3, "last": -1, "latter": -1, "letzte": -1,
@@ -66,7 +77,6 @@ class Index:
     """Where the values of one run were seen. Not thread-safe: its run holds a lock around it."""
 
     __slots__ = (
-        "affirmed",
         "asked",
         "choices",
         "days",
@@ -84,6 +94,7 @@ class Index:
         "spoken",
         "tainted",
         "times",
+        "told",
         "user",
         "where",
         "worked_out",
@@ -125,8 +136,8 @@ class Index:
         """The latest times of day that somebody vouches for, in minutes."""
         self.asked: list[str] = []
         """What the agent has said since the user's last turn."""
-        self.affirmed: list[frozenset[Form]] = []
-        """The forms of each question that the user said yes to."""
+        self.told: list[frozenset[Form]] = []
+        """The forms of each of the agent's latest messages that the user went along with."""
         self.choices: list[tuple[int, Mapping[Form, int]]] = []
         """Which of those that a question names the user took, with the places of all forms in it."""
         self.everything = False
@@ -144,10 +155,10 @@ class Index:
         text = text[:MOST_TEXT]
         if at is not None:
             self.days[at.astimezone(zone_of(self.policy.zone)).date()] = None
-        question = "\n".join(self.asked)
+        message = "\n".join(self.asked)
         self.asked.clear()
-        if question:
-            self._answered(text, question)
+        if message:
+            self._answered(text, message)
         said = spoken(text)
         found = forms.keys(text)
         found.update(f"n:{count}" for count in said.counts)
@@ -155,7 +166,7 @@ class Index:
         self.user.update(found)
         self._note(found, USER)
         self.spoken = self.spoken.with_(said)
-        self.everything = self.everything or _BOTH.search(text) is not None
+        self.everything = self.everything or _ALL.search(text) is not None
 
     def said(self, text: str) -> None:
         """The agent's words, to the user or to other agents: they vouch for nothing."""
@@ -416,25 +427,31 @@ class Index:
                     for form in named:
                         self.tainted[form] = best(self.sighted((form,)))
 
-    def _answered(self, answer: str, question: str) -> None:
-        """A yes makes the user's own what stood in the question itself; what was told around it stays the agent's."""
-        asked = " ".join(s for s in _SENTENCE.split(question) if s.rstrip().endswith("?"))
-        if not asked:
+    def _answered(self, answer: str, message: str) -> None:
+        """A yes makes the user's own what stood in the question itself; what was told around it stays the agent's.
+
+        Which of several candidates is meant is another matter: there it counts that the agent named one, and that the
+        user did not object.
+        """
+        said = forms.words(answer)
+        if not _OBJECTS.isdisjoint(said):
             return
-        if affirms(answer, asked):
-            found = forms.keys(asked)
-            self._add(found, USER)
-            self._note(found, USER)
-            self.affirmed.append(frozenset(found))
-            del self.affirmed[:-MOST_RECORDS]
-        for word in forms.words(answer)[:12]:
+        found = forms.keys(message)
+        self.told.append(frozenset(found))
+        del self.told[:-MOST_TOLD]
+        question = " ".join(s for s in _SENTENCE.split(message) if s.rstrip().endswith("?"))
+        if question and affirms(answer, question):
+            agreed = forms.keys(question)
+            self._add(agreed, USER)
+            self._note(agreed, USER)
+        for word in said[:12]:
             taken = _ORDINALS.get(word)
             if taken is not None:
                 places: dict[Form, int] = {}
-                for one in forms.scan(asked):
-                    places.setdefault(one.form, one.start)
+                for one in forms.scan(message):
+                    places[one.form] = min(one.start, places.get(one.form, one.start))
                 self.choices.append((taken, places))
-                del self.choices[:-MOST_RECORDS]
+                del self.choices[:-MOST_TOLD]
                 return
 
 

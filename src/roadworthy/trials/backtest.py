@@ -266,6 +266,8 @@ class _Judge:
             if message.role == "user":
                 self.state.hear(message.text)
             elif message.role == "assistant":
+                if message.text:
+                    self.state.said(message.text)
                 for call in message.calls:
                     self.called(call)
             elif message.role == "tool":
