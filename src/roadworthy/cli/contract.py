@@ -69,10 +69,10 @@ def sign(
         )
         if not twice:
             draft = Draft(kind="signature", world="production", run=None, body=body, at=SystemClock().now())
-            (entry,) = opened.append([draft])
-            standing.feed([entry])
+            opened.append([draft])
+            standing.refresh(opened)
         cap = standing.cap
-        missing = _missing(law, opened)
+        missing: dict[Level, list[str]] = {at: sorted(standing.missing(at)) for at in LEVELS if standing.missing(at)}
     if json:
         json_line({"written": not twice, "usable_up_to": cap, "missing": missing, **body})
     else:
@@ -98,23 +98,6 @@ def _assure(law: Contract, people: People, person: str, role: str, level: Level)
     if not people.holds(person, role):
         able = ", ".join(people.holding(role)) or "nobody"
         raise UsageError(f"{person} does not hold the role {role}; {able} can sign as {role}")
-
-
-def _missing(law: Contract, ledger: Ledger) -> dict[Level, list[str]]:
-    """By level, the roles that have not signed this contract for it."""
-    policy = compile_levels(law)
-    signed = [
-        entry.body
-        for entry in ledger.entries(kind="signature", world="production")
-        if signature_fault(policy, entry.body) is None and entry.body.get("contract") == law.digest
-    ]
-    missing: dict[Level, list[str]] = {}
-    for level in LEVELS:
-        having = {body["role"] for body in signed if RANK[body["level"]] >= RANK[level]}
-        left = sorted(policy.needed[level] - having)
-        if left:
-            missing[level] = left
-    return missing
 
 
 def _tell(
