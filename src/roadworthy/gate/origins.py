@@ -407,12 +407,13 @@ class _Judging:
         own = set(forms.seen(key))
         others = {form for rival in rivals for form in forms.seen(rival)}
         for told in index.told:
+            if told & others:
+                continue
             if told & own:
-                if not told & others:
-                    return True
-            elif not told & others and any(_alone(form, mine, theirs) for form in mine & told):
-                if not any(_alone(form, other, (mine, *theirs)) for other in theirs for form in other & told):
-                    return True
+                return True
+            named = any(_alone(form, mine, theirs) for form in mine & told)
+            if named and not any(_alone(form, o, (mine, *theirs)) for o in theirs for form in o & told):
+                return True
         for taken, places in index.choices:
             order = sorted(
                 (min((places[f] for f in one if f in places and _alone(f, one, (mine, *theirs))), default=1 << 30), n)
