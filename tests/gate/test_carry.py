@@ -153,7 +153,7 @@ def test_what_cannot_even_be_read_ends_the_call(ledger: Ledger) -> None:
     for tool, status in (("look", "failed"), ("push", "in_doubt")):
         run = Gate(Contract.loads(SLOW), ledger).run(id=tool, capability="c")
         assert run.call(tool, {}, lambda: nest).status == status
-        assert [e.kind for e in ledger.entries(run=tool)][-1] == "outcome"
+        assert "outcome" in [e.kind for e in ledger.entries(run=tool)]
 
 
 def test_blocking_and_async_drivers_give_the_same(

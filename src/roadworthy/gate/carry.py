@@ -14,7 +14,7 @@ import threading
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, NoneType
 from typing import Any, Literal, Protocol
 
 from roadworthy.core.clock import Clock
@@ -100,6 +100,8 @@ _OURS = (
 )  # fmt: skip
 """Mistakes in the tool's own code: they come again, and say nothing about the service behind it."""
 _PASSING = (408, 425, 429)
+_VALUES = frozenset({dict, list, str, int, float, bool, tuple, NoneType})
+"""What tools mostly return; none of it can be awaited, and asking each time takes longer than all else here."""
 
 
 def told(error: BaseException) -> str:
@@ -213,7 +215,7 @@ def _run(fn: ToolFunction, args: Mapping[str, Any]) -> Carried:
 def _unawaited(carried: Carried) -> Carried:
     """A blocking call that gave an awaitable: nobody can wait for it here."""
     value = carried.value
-    if carried.ending != "returned" or not inspect.isawaitable(value):
+    if type(value) in _VALUES or not inspect.isawaitable(value):
         return carried
     error = "the tool is async and was called from blocking code: use `await run.acall(...)`"
     if inspect.iscoroutine(value):
