@@ -130,8 +130,9 @@ class Context:
     def intent(self, step: Step) -> Draft:
         """What will be carried now."""
         body: dict[str, Any] = {"key": step.key}
-        if step.guards:
-            body["reserved"] = budgets.written([g for g in step.guards if isinstance(g, Reservation)])
+        reserved = [g for g in step.guards if isinstance(g, Reservation)]
+        if reserved:
+            body["reserved"] = budgets.written(reserved)
         if step.approval is not None:
             body["approved"] = step.approval.action
             if step.action.id == step.approval.action and step.action.args != step.approval.args:

@@ -87,6 +87,16 @@ def ask(ctx: Context, step: Step, fn: ToolFunction | None) -> bool:
     return False
 
 
+def still_waits(ctx: Context, step: Step) -> bool:
+    """Whether a call that an earlier drive put to people waits for them still; it then ends here again."""
+    pending = ctx.state.pending.get(step.action.id)
+    if pending is None or pending.settled or pending.decided(ctx.gate.policy, ctx.gate.clock.now())[0] is not None:
+        return False
+    step.outcome = _held(pending)
+    step.suspends = _suspends(ctx, pending)
+    return True
+
+
 def _suspends(ctx: Context, pending: Pending) -> bool:
     """Whether the run stops here. Only a run that can be driven again from its start may; else the chat goes on."""
     return pending.suspend and ctx.state.suspendable

@@ -200,6 +200,8 @@ def _decide(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
     gate, state = ctx.gate, ctx.state
     tool, action = cast("ToolPolicy", step.tool), step.action
     journal = ctx.core.journal
+    if journal is not None and held.still_waits(ctx, step):
+        return
     if journal is not None and journal.left and tool.acts and not step.cause.partition("~")[1]:
         _diverge(ctx, step)
         return
@@ -282,7 +284,8 @@ def _read_before(ctx: Context, step: Step) -> Steps[None]:
 def intend(ctx: Context, step: Step) -> Steps[None]:
     """Write the intent, and look again at what others wrote before it."""
     if not step.carry:
-        yield ctx.write(step.drafts)
+        if step.drafts:
+            yield ctx.write(step.drafts)
         return
     kept = step.drafts  # a question and its answer, where a trial's approver has said yes at once
     try:
