@@ -594,7 +594,7 @@ class _Referrer:
             for j, sink in enumerate(rule.into):
                 if sink in SINKS or not self.known(sink, [*contract.tools, *SINKS], "tool", (*path, "into", j)):
                     continue
-                addressed = any(shape.destination for shape in self.shapes.args[sink].values())
+                addressed = any(s.destination for arg in self.shapes.args[sink].values() for _, s in arg.walk())
                 if rule.only_to is not None and not addressed:
                     text = f"{sink} has no argument with a `destination`, so that only_to cannot be checked; add one"
                     self.wrong((*path, "into", j), text)

@@ -21,9 +21,9 @@ from roadworthy.gate.labelled import (
     FlowPolicy,
     Labelled,
     Labels,
-    Path,
     Sink,
     at,
+    is_destination,
     leaves_of,
     written,
 )
@@ -54,7 +54,7 @@ def judge_call(policy: Policy, state: RunState, tool: ToolPolicy, args: Mapping[
     texts: list[str] = []
     free: list[str] = []
     for path, value in leaves_of(args, ()):
-        named = _is_destination(sink, path)
+        named = is_destination(sink, path)
         text = value if isinstance(value, str) else written(value)
         if not named:
             free.append(text)
@@ -112,14 +112,6 @@ def _addressees(sink: Sink, args: Mapping[str, Any]) -> list[tuple[Destination, 
     return [(place, str(value)) for place in sink.destinations for value in at(args, place.path)]
 
 
-def _is_destination(sink: Sink, path: Path) -> bool:
-    for place in sink.destinations:
-        wanted = place.path
-        if len(wanted) == len(path) and all(one in ("*", other) for one, other in zip(wanted, path, strict=True)):
-            return True
-    return False
-
-
 def _is_address(sink: Sink, text: str, run: Labelled) -> bool:
     """Whether a destination holds an address and nothing besides; where it goes is judged, it gives nothing away."""
     if "://" in text:
@@ -175,8 +167,13 @@ def _labels(
 ) -> None:
     if not sink.outward and not sink.rules:
         return
-    if leaks.full or len(text) > MOST_LOOKED:
-        what = "there is more labelled data in this run" if leaks.full else "the text is longer"
+    looked = leaks.look(text)
+    if leaks.full or len(text) > MOST_LOOKED or looked.unread:
+        what = (
+            "there is more labelled data in this run" if leaks.full
+            else "the text is longer" if len(text) > MOST_LOOKED
+            else "more of the text is encoded"
+        )  # fmt: skip
         reasons.append(
             Reason(
                 rule="flow",
@@ -186,7 +183,6 @@ def _labels(
             )
         )
         return
-    looked = leaks.look(text)
     if not looked.readings and not looked.pieced and not common:
         return
     flow = cast("FlowPolicy", policy.flow)

@@ -269,6 +269,15 @@ def written(value: Any) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
+def is_destination(sink: Sink, path: Path) -> bool:
+    """Whether a path below the arguments of a call leads to where it sends something."""
+    for place in sink.destinations:
+        wanted = place.path
+        if len(wanted) == len(path) and all(one in ("*", other) for one, other in zip(wanted, path, strict=True)):
+            return True
+    return False
+
+
 NOBODY_KNOWS: frozenset[Owner] = frozenset([("", "")])
 """The owner of what may belong to anybody."""
 
@@ -325,8 +334,15 @@ class Labelled:
 
     def sent(self, tool: str, args: Mapping[str, Any]) -> None:
         """A call was let go: the rest of a value that left with it may follow."""
-        if self.leaks is not None and tool in self._policy.sinks:
-            self.leaks.sent("\n".join(v if isinstance(v, str) else written(v) for _, v in leaves_of(args, ())))
+        sink = self._policy.sinks.get(tool)
+        if self.leaks is None or sink is None:
+            return
+        texts = [
+            value if isinstance(value, str) else written(value)
+            for path, value in leaves_of(args, ())
+            if not is_destination(sink, path) or "://" in str(value)
+        ]
+        self.leaks.sent("\n".join(texts))
 
     def finished(self, tool: str, *, simulated: bool) -> None:
         """A call was carried out, or simulated."""

@@ -21,7 +21,7 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 from roadworthy.contract.shapes import Shape
-from roadworthy.gate.forms import decoded
+from roadworthy.gate.encodings import MOST_TEXTS, decoded
 from roadworthy.gate.lookalikes import LOOKALIKES
 from roadworthy.gate.values import exact
 
@@ -41,7 +41,7 @@ MOST_LOOKED = 200_000
 _PIECE = 4
 _MOST_OPEN = 32
 _TAIL = 4_000
-_BORDER = 64
+_BORDER = 96
 _AROUND_DAYS = 800
 
 _COMMON_NAMES = frozenset(
@@ -124,6 +124,8 @@ class Pattern:
     """What it must come to when read as a number."""
     solid: bool = False
     """It has no blanks, so that parts of it have none either."""
+    parts: bool = False
+    """Parts of it, wherever they stand, say it together; those of a name are words like others."""
     heard: bool = False
     """The user has said it."""
 
@@ -208,7 +210,7 @@ def _email(text: str) -> list[Pattern]:
     spoken = "dot".join(squeeze(part) for part in domain.split("."))
     said = "dot".join(squeeze(part) for part in local.split("."))
     found = ("".join(spelt), "at".join(spelt), f"{spelt[0]}at{spoken}", f"{said}at{spoken}")
-    return [Pattern(text=one, solid=True) for one in dict.fromkeys(found) if len(one) >= LEAST]
+    return [Pattern(text=one, solid=True, parts=True) for one in dict.fromkeys(found) if len(one) >= LEAST]
 
 
 def _dates(day: re.Match[str], around: date) -> list[Pattern]:
@@ -237,7 +239,7 @@ def _phone(text: str) -> list[Pattern]:
     digits = squeeze(text)
     if not digits.isdigit() or not 8 <= len(digits) <= 15:
         return _text(text)
-    found = [Pattern(text=digits, digits=len(digits) < 10, edges=False)]
+    found = [Pattern(text=digits, digits=len(digits) < 10, edges=False, parts=True)]
     if len(digits) >= 11:
         found.append(Pattern(text=digits[-9:], edges=False))
     elif digits[0] == "0" and len(digits) == 10 and digits[1] != "0":
@@ -259,7 +261,9 @@ def _text(text: str) -> list[Pattern]:
         elif size < 4:
             return []
         near = size < 10
-        return [Pattern(text=squeezed, digits=near, edges=False, solid=len(words) == 1)]
+        solid = len(words) == 1
+        letters = sum(map(str.isalpha, squeezed))
+        return [Pattern(text=squeezed, digits=near, edges=False, solid=solid, parts=solid or letters <= 4)]
     if not squeezed.isascii() and 3 <= size < 10 and not any(char.islower() or char.isupper() for char in text):
         return [Pattern(text=squeezed, edges=False)]  # scripts without capitals say much in few characters
     names = [word.strip(".,'\u2019").casefold() for word in words]
@@ -301,8 +305,16 @@ _STEPS = [(i, slice(i, i + GRAM)) for i in range(0, 8192, STEP)]
 _WIDE_STEPS = [(i, slice(i, i + WINDOW)) for i in range(0, 8192, WIDE_STEP)]
 _SHORT = re.compile(r"\d+(?:[.,'\u2019 /-]?\d+)*")
 _TAG = re.compile(r"<[^<>]*>")
-_SPACED_HEX = re.compile(r"\d?[0-9A-Fa-f][\s:,-](?:[0-9A-Fa-f]{2}[\s:,-]){3}")
-_RARE = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w{2,8};|=[0-9A-Fa-f]{2}|\\[uxUX0-7]")
+_RARE = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w{2,31};?|=[0-9A-Fa-f]{2}|=\r?\n|\\[uxUX0-7]")
+_CODES = re.compile(r"(?:\d{2,3}[ ,;.-]{1,2}){3}\d{2}|[01]{7}[01 ]|\d{16}")
+_SPACED = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,;-]{1,2}){4}")
+_UNSEEN = re.compile("[\u200b-\u200d\u2060\ufeff\ufe00-\ufe0f\U000e0020-\U000e007e\U000e0100-\U000e01ef]{3}")
+_KINDS = {
+    **dict.fromkeys(map(ord, "abcdefghijklmnopqrstuvwxyz"), "a"),
+    **dict.fromkeys(map(ord, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "A"),
+    **dict.fromkeys(map(ord, "0123456789"), "0"),
+}
+_MIXED = ("aA", "a0", "0a", "A0", "0A")
 
 
 class Looked(NamedTuple):
@@ -312,6 +324,8 @@ class Looked(NamedTuple):
     """The text as it is, and what it says decoded, as far as kept values stand in it."""
     pieced: list[Pattern]
     """Values of which a part stands in the text, and all other parts in it or in what was sent before."""
+    unread: bool = False
+    """More parts of it are encoded than can be read."""
 
 
 _NOTHING = Looked([], [])
@@ -455,7 +469,9 @@ class Leaks:
         matches = self._find(text, squeezed, hits)
         if matches:
             readings.append((text, matches))
+        read = 0
         for reading in _readings(text):
+            read += 1
             inner = squeeze(reading[:MOST_LOOKED])
             matches = self._find(reading, inner, self._hits(inner))
             if matches:
@@ -467,7 +483,8 @@ class Leaks:
             pieced.extend(f.pattern for f in self._open if _covered(f.pattern, f.length, text, squeezed))
         if self._last:
             self._over_the_border(text, pieced)
-        return Looked(readings, pieced) if readings or pieced else _NOTHING
+        unread = read >= MOST_TEXTS
+        return Looked(readings, pieced, unread) if readings or pieced or unread else _NOTHING
 
     def _hits(self, squeezed: str) -> list[int]:
         """The places of a squeezed text at which a value may stand."""
@@ -543,11 +560,14 @@ class Leaks:
         places: list[int] | None = None
         found: list[Fragment] = []
         for at, pattern in self._starts(squeezed, hits):
-            length = _common_length(squeezed, at, pattern.text, 0)
-            if length < LEAST or len(pattern.text) - length < _PIECE:
+            if not pattern.parts:
+                continue
+            length = min(_common_length(squeezed, at, pattern.text, 0), len(pattern.text) - _PIECE)
+            if length < LEAST:
                 continue
             places = places or _places(text)
-            if _is_piece(text, places, at, at + length, solid=pattern.solid):
+            length = _piece(text, places, at, length, solid=pattern.solid)
+            if length >= LEAST:
                 found.append(Fragment(pattern, length))
         return found
 
@@ -571,32 +591,34 @@ def _readings(text: str) -> Iterator[str]:
     """What a text says besides when it is rendered or decoded."""
     if "<" in text and (bare := _TAG.sub("", text)) != text:
         yield bare
-    if not text.isascii() and (hidden := _hidden(text)):
-        yield hidden
     if _is_encoded(text):
-        yield from decoded(text)
+        # Turned around and by rot13 every value is kept, so that no text has to be looked over for these again.
+        turned = text[::-1], codecs.encode(text, "rot13")
+        for said in decoded(text):
+            if said not in turned:
+                yield said
 
 
 def _is_encoded(text: str) -> bool:
     """Whether any part of a text may be an encoding: a quick look, so that plain words cost nothing more."""
     if ("%" in text or "&" in text or "=" in text or "\\" in text) and _RARE.search(text):
         return True
-    for token in text.split():
-        if len(token) > 9 and not (token.rstrip(".,;:!?)").isalpha() and token[1:].rstrip(".,;:!?)").islower()):
+    if not text.isascii() and _UNSEEN.search(text):
+        return True
+    kinds = text.translate(_KINDS)
+    if "AAAAAAAAAAAAA" in kinds:
+        return True
+    if "aA" in kinds or "a0" in kinds or "0a" in kinds or "A0" in kinds or "0A" in kinds:
+        short = 0
+        for token in text.split():
+            inner = token.strip(".,;:!?()\"'").translate(_KINDS)
+            if any(pair in inner for pair in _MIXED):
+                short += 1
+                if len(inner) >= 8 or short >= 3:
+                    return True
+        if short and _SPACED.search(text):
             return True
-    return _SPACED_HEX.search(text) is not None
-
-
-def _hidden(text: str) -> str:
-    """What invisible characters of a text say: variation selectors carry a byte each."""
-    said = bytearray()
-    for char in text:
-        code = ord(char)
-        if 0xFE00 <= code <= 0xFE0F:
-            said.append(code - 0xFE00)
-        elif 0xE0100 <= code <= 0xE01EF:
-            said.append(code - 0xE0100 + 16)
-    return said.decode("utf-8", "replace") if len(said) > 2 else ""
+    return kinds.count("0") >= 8 and _CODES.search(text) is not None
 
 
 def _common_length(text: str, at: int, other: str, offset: int) -> int:
@@ -625,9 +647,9 @@ def _covered(pattern: Pattern, length: int, text: str, squeezed: str) -> bool:
         at, taken = squeezed.find(piece), 0
         while at >= 0:
             places = places or _places(text)
-            run = _common_length(squeezed, at, wanted, length)
-            if run > taken and _is_piece(text, places, at, at + run, solid=pattern.solid):
-                taken = run
+            run = _piece(text, places, at, _common_length(squeezed, at, wanted, length), solid=pattern.solid)
+            if run >= _PIECE:
+                taken = max(taken, run)
             at = squeezed.find(piece, at + 1)
         if not taken:
             return False
@@ -635,12 +657,21 @@ def _covered(pattern: Pattern, length: int, text: str, squeezed: str) -> bool:
     return True
 
 
-def _is_piece(text: str, places: list[int], start: int, end: int, *, solid: bool) -> bool:
-    """Whether squeezed characters are words of their own, and without blanks in between where the value has none."""
-    first, last = places[start], places[end - 1]
-    if (first > 0 and text[first - 1].isalnum()) or (last + 1 < len(text) and text[last + 1].isalnum()):
-        return False
-    return not solid or not any(char.isspace() for char in text[first:last])
+def _piece(text: str, places: list[int], start: int, length: int, *, solid: bool) -> int:
+    """How many of `length` squeezed characters are words of their own, without blanks where the value has none."""
+    first = places[start]
+    if first > 0 and text[first - 1].isalnum():
+        return 0
+    if solid:
+        blank = next((i for i in range(first, places[start + length - 1]) if text[i].isspace()), None)
+        while blank is not None and length and places[start + length - 1] > blank:
+            length -= 1
+    while length:
+        after = places[start + length - 1] + 1
+        if after >= len(text) or not text[after].isalnum():
+            return length
+        length -= 1
+    return 0
 
 
 def _holds(match: Match, text: str, places: list[int]) -> bool:
