@@ -501,6 +501,19 @@ def test_words_that_tell_it_from_the_others_pick_it(words: str) -> None:
     assert accounts().heard(words).wrong("close", account_no="1111") == set()
 
 
+def test_a_name_said_in_full_picks_it_though_a_longer_name_contains_it() -> None:
+    names = [
+        {"account_no": "1111", "owner": "Ada Lovelace", "note": "n"},
+        {"account_no": "2222", "owner": "Heirs of Ada Lovelace", "note": "n"},
+    ]
+    short = World().saw("list_accounts", names).heard("close the account of 'ada-lovelace', please")
+    assert short.wrong("close", account_no="1111") == set()
+    assert short.wrong("close", account_no="2222") == {"ambiguous"}
+    long = World().saw("list_accounts", names).heard("close the account of the Heirs of Ada Lovelace")
+    assert long.wrong("close", account_no="1111") == {"ambiguous"}
+    assert long.wrong("close", account_no="2222") == set()
+
+
 @pytest.mark.parametrize("words", ["close Bob's account", "the blue one", "close the account"])
 def test_words_that_fit_several_or_were_written_by_outsiders_pick_none(words: str) -> None:
     key = "1111" if "blue" in words else "2222"

@@ -404,6 +404,8 @@ class _Judging:
         said = mine & index.user
         if said and all(not said <= other for other in theirs):
             return True
+        if self._named(mine) and not any(map(self._named, theirs)):
+            return True
         own = set(forms.seen(key))
         others = {form for rival in rivals for form in forms.seen(rival)}
         for told in index.told:
@@ -423,6 +425,11 @@ class _Judging:
             if len(standing) > 1 and -len(standing) <= taken < len(standing) and standing[taken] == 0:
                 return True
         return False
+
+    def _named(self, features: set[Form]) -> bool:
+        """Whether the user said a name of several words in full, such as a file's; a longer name may contain it."""
+        said = f" {' '.join(forms.words(self.state.words))} "
+        return any(form.startswith("w:") and " " in form and f" {form[2:]} " in said for form in features)
 
 
 def _alone(form: Form, one: set[Form], all_: Sequence[set[Form]]) -> bool:
