@@ -24,7 +24,7 @@ MAX_SIZE = 2**20
 MAX_BITS = 4_096
 """The longest whole number, in binary digits."""
 MAX_NOTES = 4
-MAX_PRINTED = 1_000_000
+MAX_PRINTED = 200_000
 """The most parts of a value that its fingerprint covers."""
 _SCALAR = 24
 """What a number, a null or a bracket is reckoned to take."""
@@ -46,10 +46,12 @@ class Bounded:
 class _Room:
     """What may still come, and what was left out so far."""
 
-    __slots__ = ("notes", "size", "values")
+    __slots__ = ("cut", "notes", "size", "values")
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.cut = False
+        """Something was left out for want of room."""
         self.values = MAX_VALUES
         self.notes: list[str] = []
 
@@ -58,7 +60,12 @@ class _Room:
             self.notes.append(text)
 
     def full(self) -> bool:
-        return self.size <= 0 or self.values <= 0
+        """Whether there is room for nothing more; asked when there is more."""
+        if self.size > 0 and self.values > 0:
+            return False
+        self.cut = True
+        self.note("it is too large, and its end is left out")
+        return True
 
 
 def bounded(value: Any, *, size: int = MAX_SIZE) -> Bounded:
@@ -75,6 +82,7 @@ def bounded(value: Any, *, size: int = MAX_SIZE) -> Bounded:
 def _text(value: str, room: _Room) -> str:
     if len(value) > room.size:
         kept = max(room.size, 0)
+        room.cut = True
         room.note(f"a text of {len(value):,} characters is cut after {kept:,}")
         value = value[:kept]
     room.size -= len(value)
@@ -147,7 +155,6 @@ def _mapping(value: Mapping[Any, Any], room: _Room, depth: int) -> Any:
     out: dict[str, Any] = {}
     for key, inner in value.items():
         if room.full():
-            room.note("it is too large, and its end is left out")
             break
         name = _key(key, room)
         if name in out:
@@ -166,9 +173,11 @@ def _items(value: Iterable[Any], room: _Room, depth: int) -> Any:
     out: list[Any] = []
     for inner in value:
         if room.full():
-            room.note("it is too large, and its end is left out")
             break
-        out.append(_plain(inner, room, depth - 1))
+        item = _plain(inner, room, depth - 1)
+        if room.cut and out:
+            break  # half an item would read like a whole one
+        out.append(item)
     return out
 
 
