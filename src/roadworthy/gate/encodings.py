@@ -25,8 +25,12 @@ MOST_READ = 1_000_000
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}")
 _BASE64_SPACED = re.compile(r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{2,8}[ ,.|]){3,}[A-Za-z0-9+/_-]{2,8}={0,2}")
 _BASE32 = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{13,}|[a-z2-7]{13,})={0,6}")
-_HEX = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}){4,}")
-_HEX_BYTES = re.compile(r"(?:(?:\\x|0x|%)?[0-9a-fA-F]{2}[ :,;-]{0,2}){4,}")
+_HEX = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{8,}")
+_HEX_BYTES = re.compile(
+    r"(?<![0-9A-Za-z])(?:0x)?[0-9a-fA-F]{2}(?:[ :,;-]{1,2}(?:0x)?[0-9a-fA-F]{2}){3,}(?![0-9A-Za-z])"
+)
+_NOT_HEX = re.compile(r"0x|[^0-9a-fA-F]")
+_STRETCH = re.compile(rb"[\x20-\x7e]{8,}")
 _CODES = re.compile(r"(?:\d{2,3}[ ,;.-]{1,2}){3,}\d{2,3}(?!\d)")
 _BITS = re.compile(r"(?:[01]{7,8} ?){3,}")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
@@ -38,6 +42,9 @@ _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _NOUGHTS = re.compile("[\u200b\u200c\u200d\u2060\ufeff]{16,}")
 _SPELT = re.compile(r"(?i) ?[\[({<] ?(at|dot|punkt|ät) ?[\])}>] ?")
 _SPELT_ADDRESS = re.compile(r"(?i)\b([\w.+-]{1,64}) at ([\w-]{1,63}(?: dot [\w-]{1,63}){1,4})\b")
+
+
+_BLANK_OR_HIDDEN = frozenset("\n\t\r\u200b\u200c\u200d\u2060\ufeff") | {chr(code) for code in range(0xE0020, 0xE007F)}
 
 
 def _readable(data: bytes) -> str | None:
@@ -53,8 +60,9 @@ def _readable(data: bytes) -> str | None:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
-        return None
-    shown = sum(map(str.isprintable, text)) + text.count("\n") + text.count("\t") + text.count("\r")
+        # Something may stand glued to what was encoded; eight readable bytes in a row are no chance.
+        return " ".join(stretch.decode() for stretch in _STRETCH.findall(data)) or None
+    shown = sum(map(str.isprintable, text)) + sum(map(_BLANK_OR_HIDDEN.__contains__, text))
     return text if shown >= 0.9 * len(text) else None
 
 
@@ -102,9 +110,16 @@ def _base32(text: str) -> Iterator[str]:
 
 
 def _hex(text: str) -> Iterator[str]:
+    for match in _HEX.finditer(text):
+        run = match[0]
+        for skipped in (0, 1):
+            part = run[skipped:]
+            said = _readable(bytes.fromhex(part[: len(part) & ~1]))
+            if said is not None:
+                yield said
+                break
     for match in _HEX_BYTES.finditer(text):
-        digits = re.sub(r"\\x|0x|[^0-9a-fA-F]", "", match[0])
-        said = _readable(bytes.fromhex(digits[: len(digits) & ~1]))
+        said = _readable(bytes.fromhex(_NOT_HEX.sub("", match[0])))
         if said is not None:
             yield said
 
@@ -180,7 +195,7 @@ _DECODERS: tuple[tuple[re.Pattern[str], _Decoder], ...] = (
     # What must stand in a text before a decoder is worth its time.
     (re.compile(r"[A-Za-z0-9+/_-]{8}|(?:[A-Za-z0-9+/_-]{2,8}[ ,.|]){3}"), _base64),
     (re.compile(r"[A-Z2-7]{13}|[a-z2-7]{13}"), _base32),
-    (re.compile(r"(?:[0-9a-fA-F]{2}[ :,;-]{0,2}(?:\\x|0x|%)?){4}"), _hex),
+    (re.compile(r"[0-9a-fA-F]{8}|[0-9a-fA-F]{2}[ :,;-]{1,2}(?:0x)?[0-9a-fA-F]{2}[ :,;-]"), _hex),
     (re.compile(r"\d{2,3}[ ,;.-]{1,2}\d{2,3}[ ,;.-]|[01]{7}"), _codes),
     (_PERCENT, _percent),
     (_ENTITY, _entities),

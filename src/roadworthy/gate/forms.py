@@ -126,6 +126,7 @@ _SIMPLE_CHUNK = re.compile(
 """What most runs of characters are that are no words: a numeral, a mail address, an id."""
 _ID_BREAK = re.compile(r"[,:'+#&]")
 _AMOUNT = re.compile(r"([a-z]{2,6})?(\d[\d.,']*)([a-z]{1,8})?")
+_HOUR = re.compile(r"[0-2]?\dh[0-5]\d")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
 _BETWEEN = re.compile(r" ?\(?|[)/-]|\) ?[-/]?|(?: [-/] )")
 _NOTED: Mapping[str, int] = {
@@ -133,7 +134,7 @@ _NOTED: Mapping[str, int] = {
     **dict.fromkeys(readings.NUMBER_WORDS, 1),
 }
 _MOST_IN_A_RUN = 8
-_LETTERS_BEFORE = re.compile(r"(?:^|[\s(\"'])([^\W\d_]{1,4})$")
+_LETTERS_BEFORE = re.compile(r"(?:^|[^\w.,/@&+%-])([^\W\d_]{1,4})$")
 _NO_ID_BEGINS = frozenset(
     _each(
         "a an and at by for from has in is it my no nr of on or per the to with was we you all only get got pay send"
@@ -176,8 +177,8 @@ class _Scan:
         self.low = low
         found: list[Found] = []
         self.found = found
-        self.covered: list[tuple[int, int]] = []
-        """Places of values of which the parts say nothing by themselves."""
+        self.covered: set[int] = set()
+        """Places inside values of which the parts say nothing by themselves."""
         self.numerals: list[tuple[int, int]] = []
         """Pieces of digits and separators, in order."""
         self.fractions: str | None = None
@@ -322,6 +323,8 @@ class _Scan:
             day_and_end = readings.east_asian_day(low, start)
             if day_and_end is not None:
                 self.add("d:" + day_and_end[0], start, day_and_end[1])
+        if "h" in piece and _HOUR.fullmatch(piece):
+            self.hours(piece, None, start, end)
         amount = _AMOUNT.fullmatch(piece)
         if amount is not None and self.amount(amount, start, end):
             return
@@ -332,7 +335,7 @@ class _Scan:
         if piece[:2].isalpha() and piece[2:4].isdigit():
             for key, until in readings.grouped_iban(low, start):
                 self.add("i:" + key, start, until)
-                self.covered.append((start, until))
+                self.covered.update(range(start, until))
         at = start
         for part in _ID_BREAK.split(piece):
             until = at + len(part)
@@ -366,9 +369,6 @@ class _Scan:
         if after is not None:
             said = readings.suffix(after, 0)
             if said is None or said[1] != len(after):
-                hours = readings.clock(written + after, None) if after[0] == "h" else []
-                for hour in hours:
-                    self.add("t:" + hour, start, end)
                 return False
             found = said[0]
             if found.clock is not None:
@@ -514,7 +514,7 @@ class _Scan:
         numerals = self.numerals
         low = self.low
         if self.covered:
-            numerals = [n for n in numerals if not self.is_covered(n[0])]
+            numerals = [n for n in numerals if n[0] not in self.covered]
         last = len(numerals) - 1
         at = 0
         while at <= last:
@@ -535,12 +535,6 @@ class _Scan:
                     self.together(start, end, [(start, end)])
             at = until + 1
 
-    def is_covered(self, place: int) -> bool:
-        for start, end in self.covered:  # noqa: SIM110  (a generator costs more than the loop)
-            if start <= place < end:
-                return True
-        return False
-
     def run(self, run: list[tuple[int, int]]) -> None:
         """Numerals that stand close together. What is surely one value is not taken apart."""
         low = self.low
@@ -551,14 +545,19 @@ class _Scan:
                 self.add("dt:" + said[0], start, said[3])
         if self.together(start, end, run):
             return
-        if len(run) > 2:
-            sizes = [until - at for at, until in run]
-            if len(set(sizes[1:])) == 1 and sizes[0] != sizes[1]:
-                self.together(run[1][0], end, run[1:])
-            if len(set(sizes[:-1])) == 1 and sizes[-1] != sizes[-2]:
-                self.together(start, run[-2][1], run[:-1])
+        if len(run) > 4:
+            for at in range(len(run) - 3):
+                self.card(run[at : at + 4])
         for at, until in run:
             self.numeral(at, until)
+
+    def card(self, run: list[tuple[int, int]]) -> None:
+        """The number of a card that stands among other numerals."""
+        start, end = run[0][0], run[-1][1]
+        groups = _GROUP.findall(self.low[start:end])
+        digits = "".join(groups)
+        if [len(group) for group in groups] == [4, 4, 4, 4] and _luhn(digits):
+            self.add("j:" + digits, start, end)
 
     def lettered(self, start: int) -> str | None:
         """Up to four letters that stand before digits, a blank between them: `C 000123`."""
@@ -644,7 +643,7 @@ class _Scan:
                 for key, first, last in readings.named_day(self.low, start, end, month):
                     self.add("d:" + key, first, last)
                     if key[0] != "-":
-                        self.covered.append((first, last))
+                        self.covered.update(range(first, last))
             value = readings.NUMBER_WORDS.get(word)
             if value is None:
                 continue
@@ -691,6 +690,7 @@ def _id_form(part: str) -> Form:
 # -- values ---------------------------------------------------------------------------------------------------------
 
 _SIMPLE_EMAIL = re.compile(r"[a-z][a-z0-9._+-]{0,63}@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
+_NORTH_AMERICAN = re.compile(r"(?:1[ .-])?\(?\d{3}\)?[ .-] ?\d{3}[ .-]\d{4}")
 _ISO_DAY = re.compile(r"[12]\d{3}-\d\d-\d\d")
 _SIMPLE_ID = re.compile(r"#?([a-z]+)[-_ ]?([0-9]+)")
 
@@ -776,12 +776,14 @@ def _by_shape(found: list[Form], shape: Shape | None, text: str) -> tuple[Form, 
             inside = kinds.setdefault(form.partition(":")[0], [])
             if form not in inside:
                 inside.append(form)
+    if "p" in kinds and text[0] not in "+0(" and _NORTH_AMERICAN.fullmatch(text) is None:
+        del kinds["p"]  # digits in groups, but nothing says that they are a telephone number
     if not kinds:
         return ()
     if shape is not None and shape.entity is not None:
         order: tuple[tuple[str, ...], ...] = (("x", "i"), ("e",), ("u",))
     elif shape is not None and shape.type == "string" and shape.unit is None:
-        ids = ("i", "x", "p") if text[0] in "+0(" and len(text) > 8 else ("i", "x")
+        ids = ("i", "x", "p")
         order = (("e",), ("dt",), ("d",), ("t",), ("u",), ids, ("p",), ("n",))
     else:
         order = (("e",), ("dt",), ("d",), ("t",), ("u",), ("n", "i", "x", "p"))
