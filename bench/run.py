@@ -1,4 +1,7 @@
-"""Run every benchmark of this folder with no argument; exit 1 when one of them cannot run."""
+"""Run every benchmark of this folder with no argument; exit 1 when one of them cannot run.
+
+`--peers` runs those that need other worlds and gates, in the environment that has them: `make bench-peers`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,22 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+NEED_PEERS = ("agentdojo_replay.py",)
+"""What cannot run without them."""
+WITH_PEERS = ("decide.py", *NEED_PEERS)
+"""What `--peers` runs: `decide.py` measures the other gates where they are installed."""
+
+
+def chosen(peers: bool) -> list[Path]:
+    """The benchmarks to run, by name."""
+    scripts = [s for s in sorted(HERE.glob("*.py")) if s.name != Path(__file__).name and not s.name.startswith("_")]
+    return [s for s in scripts if (s.name in WITH_PEERS if peers else s.name not in NEED_PEERS)]
 
 
 def main() -> int:
     """Run one benchmark after the other, so that none disturbs another's figures."""
     failed: list[str] = []
-    for script in sorted(HERE.glob("*.py")):
-        if script.name == Path(__file__).name or script.name.startswith("_"):
-            continue
+    for script in chosen("--peers" in sys.argv[1:]):
         print(f"==== bench/{script.name}", flush=True)
         start = time.perf_counter()
         if subprocess.run([sys.executable, str(script)], cwd=HERE.parent, check=False).returncode != 0:
