@@ -234,6 +234,14 @@ def test_two_people_must_agree_and_one_no_is_a_no() -> None:
     assert stands(ada, grace, signed("ada", "take", to=asked)) == ("approve", ("ada", "grace"), 0)
 
 
+def test_one_person_changes_nothing_that_several_must_agree_to() -> None:
+    for asked in (question(approvals=2), question(sole=False)):
+        said = told(signed("ada", "edit", to=asked, args={"amount": "1"}), asked)
+        assert said is not None
+        assert "Several people must agree" in said
+        assert told(signed("ada", "approve", to=asked), asked) is None
+
+
 def test_answers_that_do_not_count_are_passed_over() -> None:
     asked = question()
     forged = answer_payload(asked, by="ada", ruling="deny") | {"signature": signed("ada")["signature"]}

@@ -42,6 +42,8 @@ class Question:
     """Who answers; `user` is the user, in the conversation. None: nobody was named, and nobody can answer."""
     approvals: int = 1
     """How many people must say yes. One no is a no."""
+    sole: bool = True
+    """No other role is asked about the same action."""
     excluded: tuple[str, ...] = ()
     """Who may not answer: `requester`, roles, people."""
     nonce: str
@@ -147,6 +149,7 @@ def check_answer(
         _misfit(question, answer)
         or _too_late(question, now)
         or _not_allowed(people, question, str(answer["by"]))
+        or _nobody_s_alone(question, answer)
         or (None if people is None else _unsigned(people, answer))
         or _again(question, answer, list(earlier))
     )
@@ -202,6 +205,12 @@ def _not_allowed(people: People | None, question: Question, by: str) -> str | No
     if people is not None and not people.holds(by, cast("str", question.role)):
         return f"{by} does not hold the role {question.role}; {_holders(people, cast('str', question.role))}."
     return None
+
+
+def _nobody_s_alone(question: Question, answer: Mapping[str, Any]) -> str | None:
+    if answer["ruling"] != "edit" or (question.approvals == 1 and question.sole):
+        return None
+    return "Several people must agree to this, so that none of them can change it: deny it, and say what it should be."
 
 
 def _holders(people: People, role: str) -> str:

@@ -163,6 +163,14 @@ def discharged(verdict: Verdict, approval: Pending) -> Verdict:
     return replace(verdict_of(reasons, verdict.level), origins=verdict.origins)
 
 
+CARRIED_BEFORE = "carried_before"
+
+
+def carried_before(verdict: Verdict) -> bool:
+    """Whether somebody else was faster to carry an approved action; then it is theirs to record."""
+    return any(reason.code == CARRIED_BEFORE for reason in verdict.reasons)
+
+
 def once(approval: Pending) -> Claim:
     """What makes sure that an approved action is carried once, whoever comes first."""
     return Claim(key=f"carry/{approval.action}", value=approval.action)
@@ -210,7 +218,14 @@ def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mappi
     if ruling == "edit":
         found = normalise(tool, cast("Mapping[str, Any]", cast("Mapping[str, Any]", answer)["args"]))
         if isinstance(found, Reason):
-            found = pending.args
+            outcome = Outcome(status="denied", done="blocked", text=f"It was changed to what cannot be: {found.text}")
+            step = _again(ctx, pending, tool, pending.args)
+            try:
+                yield ctx.write([ctx.outcome(step, outcome, more={"decided": ruling})], [once(pending)])
+            except Conflict:
+                return 0
+            _tell(ctx, pending, outcome)
+            return 1
         args = found
     fn = (ctx.core.functions or {}).get(tool.name)
     if ctx.gate.function_for(tool.name, fn) is None:
@@ -233,7 +248,16 @@ def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mappi
         return 1
     yield from intend(ctx, step)
     if not step.carry:
-        return 0
+        if carried_before(step.verdict):
+            return 0
+        outcome = cast("Outcome", step.outcome)
+        if not pending.settled:  # what it would use is used up: it ends here, and is not tried for ever
+            try:
+                yield ctx.write([ctx.outcome(step, outcome, more={"decided": ruling})], [once(pending)])
+            except Conflict:
+                return 0
+        _tell(ctx, pending, outcome)
+        return 1
     pending.settled = True
     outcome = yield from conclude(ctx, step, fn)
     _tell(ctx, pending, outcome)

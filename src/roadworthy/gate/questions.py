@@ -147,6 +147,7 @@ def pending_of(
             run=run,
             role=one.role,
             approvals=one.approvals,
+            sole=len(asked) == 1,
             excluded=one.excluded,
             nonce=nonce,
             expires=None if one.within_s is None else at + timedelta(seconds=one.within_s),
