@@ -46,6 +46,8 @@ class Step:
     """The cause of its entries: the action's id, or where another process continues it, more."""
     by: str | None = None
     """Why the gate itself makes this call: `verify`, `before`, `lookup`, `undo`; None: the agent does."""
+    serves: str | None = None
+    """The id of the action for which the gate makes it."""
     key: str = ""
     """The idempotency key."""
     question: str | None = None
@@ -101,6 +103,8 @@ class Context:
             body["call_id"] = action.call_id
         if step.by is not None:
             body["by"] = step.by
+        if step.serves is not None:
+            body["for"] = step.serves
         return Draft(kind="action", world=step.realm, run=self.core.id, body=body, at=action.at, cause=step.cause)
 
     def verdict(self, step: Step) -> Draft:

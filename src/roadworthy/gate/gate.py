@@ -20,7 +20,7 @@ from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Ve
 from roadworthy.gate.answers import Answering, Question, answer_payload, check_answer, place_of, standing
 from roadworthy.gate.answers import Standing as Standing_
 from roadworthy.gate.carry import Carrier, ToolFunction
-from roadworthy.gate.core import drive
+from roadworthy.gate.core import adrive, drive
 from roadworthy.gate.drift import Learned
 from roadworthy.gate.journal import Journal
 from roadworthy.gate.levels import Standing, compile_levels, level_body
@@ -30,6 +30,7 @@ from roadworthy.gate.questions import Pending, open_questions
 from roadworthy.gate.run import AskUser, Core, Run, new_session
 from roadworthy.gate.state import RunState
 from roadworthy.gate.support import without_effect
+from roadworthy.gate.undo import Undoable, Undone, undo, undo_body, undoable
 from roadworthy.gate.values import BadValue
 
 if TYPE_CHECKING:  # the gate needs no engine of its own: any ledger will do
@@ -461,7 +462,61 @@ class Gate:
             raise UsageError(f"the level of {capability} was not set: {fault}")
         self.ledger.append([Draft(kind="level", world="production", run=None, body=body, at=self.clock.now())])
 
+    # -- what people take back ----------------------------------------------------------------------------------------
+
+    def undoable(self, run: str) -> list[Undoable]:
+        """What an undo of a run would look at now, the last call first. Raises UsageError for a run that is not there.
+
+        Beside what was taken back before, what was only simulated or never done is left out.
+        """
+        self._to_undo(run)
+        return undoable(self.policy, self.ledger.entries(run=run))
+
+    def undo_request(self, run: str, *, by: str, because: str) -> dict[str, Any]:
+        """What a person signs who wants a run undone as it stands now: `keys.seal` it for the purpose `undo`."""
+        return undo_body(
+            ledger=self.ledger.id,
+            run=run,
+            contract=self.contract.digest,
+            actions=[one.action for one in self.undoable(run)],
+            by=by,
+            because=because,
+        )
+
+    def undo(
+        self, run: str, *, by: str, because: str, nonce: str | None = None, signature: str | None = None
+    ) -> Undone:
+        """Take back what a run has done, by the contract's `undo`, the last call first.
+
+        `by`: a person, or `rule:ID` for a rule of the contract that asks for it. Where the contract names people,
+        `nonce` and `signature` are those of an `undo_request` that one of them has sealed. Nothing but that is asked:
+        capability, level, budgets and stops hold the agent, and not whoever repairs what it did. What is left is
+        listed to a person. May be called again: what was taken back stays so. Raises UsageError, before anything is
+        done, for a run that is not there, for whoever may not ask, and where functions of tools are missing.
+        """
+        return drive(undo(self._to_undo(run)._ctx, by=by, because=because, nonce=nonce, signature=signature))  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+
+    async def aundo(
+        self, run: str, *, by: str, because: str, nonce: str | None = None, signature: str | None = None
+    ) -> Undone:
+        """`undo` for async code."""
+        steps = undo(self._to_undo(run)._ctx, by=by, because=because, nonce=nonce, signature=signature)  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+        return await adrive(steps)
+
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _to_undo(self, run: str) -> Run:
+        core = self._known(run)
+        if core is not None:
+            return Run(self, core, ask_user=None)
+        entries = list(self.ledger.entries(run=run))
+        if not entries:
+            raise UsageError(f"the ledger has no run {run!r}; `roadworthy ledger show` lists them")
+        version = next((e.body["version"] for e in reversed(entries) if e.kind == "run" and "version" in e.body), "?")
+        raise UsageError(
+            f"run {run!r} is under another contract (version {version}, digest {_law_of(entries)[:12]}) than this gate "
+            f"(version {self.contract.version}, digest {self.contract.digest[:12]}): give the one that it ran under"
+        )
 
     def _principal(self, given: str | None) -> str:
         known = self.contract.principals

@@ -357,6 +357,11 @@ class Labelled:
         for undone in source.undoes:
             self.done[undone] = max(self.done.get(undone, 0) - 1, 0)
 
+    def restored(self, tool: str) -> None:
+        """A call was taken back by another call of the same tool, which has been counted as one more."""
+        if tool in self.done:
+            self.done[tool] = max(self.done[tool] - 2, 0)
+
     def result(self, tool: str, args: Mapping[str, Any], leaves: Sequence[Leaf], *, fits: bool) -> None:
         """A result came that the agent sees. `fits`: it is what the contract says that the tool returns."""
         source = self._policy.sources.get(tool)

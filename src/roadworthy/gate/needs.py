@@ -9,7 +9,7 @@ from typing import Any
 from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.types import Reason
 from roadworthy.gate.policy import CompiledNeed, Policy, ToolPolicy
-from roadworthy.gate.state import RunState, frozen, key_of
+from roadworthy.gate.state import TAKEN_BACK, RunState, frozen, key_of
 
 
 def _deny(rule: str, code: str, text: str) -> Reason:
@@ -32,7 +32,10 @@ def judge(
             )
     if tool.keyed is not None:
         standing = state.keys.get((tool.name, key_of(tool.keyed.args, args)))
-        if standing is not None and standing != frozen(args):
+        if standing is TAKEN_BACK:
+            text = f"{tool.name} was done and then taken back; under the same key it is not done again. Escalate."
+            reasons.append(_deny("idempotent", "taken_back", text))
+        elif standing is not None and standing != frozen(args):
             names = ", ".join(tool.keyed.args)
             text = (
                 f"{tool.name} was called before with the same {names} and other arguments. Repeat it as it was, or "

@@ -92,7 +92,7 @@ def gate_read(ctx: Context, tool: ToolPolicy, args: Mapping[str, Any], by: str, 
             reasons=(Reason(rule=by, code="gate", text=f"for {cause.id} ({cause.tool})", ruling="allow"),),
         )
         step = Step(action=action, tool=tool, verdict=verdict, realm=ctx.gate.world, by=by, cause=action.id)
-        step.key, step.carry = action.id, True
+        step.key, step.carry, step.serves = action.id, True, cause.id
         ctx.core.flying += 1
     yield ctx.write([ctx.action(step), ctx.verdict(step), ctx.intent(step)])
     return (yield from conclude(ctx, step, None))
@@ -107,7 +107,7 @@ def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome
     else:
         function = cast("ToolFunction", ctx.gate.function_for(tool.name, fn))
         try:
-            carried = yield Carry(ctx.gate, tool, function, _wired(step, tool), step.key, _left_s(ctx))
+            carried = yield Carry(ctx.gate, tool, function, _wired(step, tool), step.key, _left_s(ctx, step))
         except BaseException:
             _interrupted(ctx, step)
             raise
@@ -456,7 +456,8 @@ def _settle(ctx: Context, step: Step, outcome: Outcome, *, crashed: bool = False
         if settled is not None:
             with ctx.core.lock:
                 if settled.status == "failed":
-                    ctx.state.release(tool, step.action.args)
+                    if step.by is None:
+                        ctx.state.release(tool, step.action.args)
             guards: Sequence[Guard] = _given_back(step) if settled.status == "failed" else ()
             yield ctx.write([ctx.outcome(step, settled, more={"settled_by": settling.tool})], guards)
             return settled
@@ -481,14 +482,16 @@ def recover(ctx: Context) -> Steps[int]:
         action = replace(_action(ctx, tool.name, args, None, tool, Past(action=identity)))
         step = Step(action=action, tool=tool, verdict=verdict_of([], ctx.state.level_of(tool)), realm=ctx.gate.world)
         step.cause, step.carry = cause_of(identity, ctx.core.session), True
+        step.by = body.get("by")  # what the gate itself calls was never counted, so nothing of it is given back
         step.key = key_for(ctx, step)
         del ctx.core.replay.intents[identity]
         settled += 1
         if not tool.acts:
             text = f"{tool.name} was broken off; call it again if it is still needed."
             outcome = Outcome(status="failed", done="executed", text=text)
-            with ctx.core.lock:
-                ctx.state.release(tool, args)
+            if step.by is None:
+                with ctx.core.lock:
+                    ctx.state.release(tool, args)
             yield ctx.write([ctx.outcome(step, outcome)])
             continue
         text = f"{tool.name} was broken off while it ran. It may or may not have been done: do not call it again."
@@ -612,10 +615,11 @@ def frozen_text(value: Any) -> str:
     return repr(frozen(value))
 
 
-def _left_s(ctx: Context) -> float | None:
+def _left_s(ctx: Context, step: Step) -> float | None:
     """What is left of the run's time, in seconds; None where it has as much as it likes."""
     budget = ctx.gate.policy.budgets
-    if budget is None or budget.wall_s is None:
+    # What was done is found out, and taken back, however long the run has lasted.
+    if budget is None or budget.wall_s is None or step.by in ("lookup", "undo"):
         return None
     state = ctx.state
     return max(0.0, budget.wall_s - ((ctx.gate.clock.now() - state.started).total_seconds() - state.waited_s))

@@ -58,6 +58,8 @@ class Replay:
                 recall(state, state.policy, entry, self.ledger, action)
         elif entry.kind == "answer":
             hear_answer(state, entry)
+        elif entry.kind == "undo":
+            self._undone(body)
         elif entry.kind == "observation":
             self._observation(body)
         elif entry.kind == "model_call":
@@ -66,6 +68,12 @@ class Replay:
             action = self.actions.get(root_of(entry.cause))
             if action is not None:
                 self._action(entry, action)
+
+    def _undone(self, body: Mapping[str, Any]) -> None:
+        tool = self.state.policy.tools.get(str(body.get("tool")))
+        if body.get("came") == "undone" and tool is not None:
+            args = _typed(tool, body["args"])
+            self.state.undone(tool, body["args"] if args is None else args, str(body["text"]))
 
     def _observation(self, body: Mapping[str, Any]) -> None:
         if "read" in body:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 RunStatus = Literal["open", "held", "escalated", "stopped", "closed"]
 SIMULATED = "simulated:"
 """How text that was made up in shadow begins."""
+TAKEN_BACK = object()
+"""Stands behind an idempotency key whose call was taken back: the tool would answer as if it were still done."""
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -281,6 +283,22 @@ class RunState:
         self.tool_calls += by
         if tool.acts:
             self.writes += by
+
+    def undone(self, tool: ToolPolicy, args: Mapping[str, Any], text: str) -> None:
+        """A call was taken back, by whom and why `text` says.
+
+        It stays counted, and what it used up stays used: that it happened is still true, and an agent whose mistakes
+        were repaired gets no more room than before. What was seen before it was taken back is old for `needs`.
+        """
+        self.order += 1
+        self.last_calls[tool.name] = self.order
+        if tool.undoing is not None:
+            self.last_calls[tool.undoing.tool] = self.order
+            if self.flow is not None and tool.undoing.tool == tool.name:
+                self.flow.restored(tool.name)
+        if tool.keyed is not None:
+            self.keys[(tool.name, key_of(tool.keyed.args, args))] = TAKEN_BACK
+        self.news.append(text)
 
     def deny(self, tool: str, args: Mapping[str, Any], rule: str | None) -> int:
         """Count a denied call; how often this very call has been denied on the same ground by now."""

@@ -22,7 +22,6 @@ def _of_tool(name: str, tool: Tool) -> Iterator[Finding]:
         ("confirm", tool.confirm is not None),
         ("idempotent", tool.idempotent is not None),
         ("lookup", tool.lookup is not None),
-        ("undo", tool.undo is not None),
         ("breaker", tool.breaker is not None),
         ("concurrency", tool.concurrency is not None),
     ):
