@@ -35,6 +35,10 @@ Spoken = Literal["reply", "ask_user", "escalate"]
 """What carries text out beside tools."""
 
 
+MOST_LOOKS = 8
+"""Look-ups that the gate makes by itself for one call: who writes to more strangers than that waits for a person."""
+
+
 def judge_call(policy: Policy, state: RunState, tool: ToolPolicy, args: Mapping[str, Any]) -> list[Reason]:
     """What speaks against the data in a call, and against where it goes. The time depends on the call alone."""
     flow, run = policy.flow, state.flow
@@ -89,7 +93,10 @@ def judge_text(policy: Policy, state: RunState, sink: Spoken, text: str) -> list
 
 
 def lookups(policy: Policy, state: RunState, tool: ToolPolicy, args: Mapping[str, Any]) -> list[Look]:
-    """The look-ups that may find that a directory knows a destination after all; none that was made already."""
+    """The look-ups that may find that a directory knows a destination after all, at most `MOST_LOOKS` for one call.
+
+    None that was made already in this run.
+    """
     flow, run = policy.flow, state.flow
     sink = flow.sinks.get(tool.name) if flow is not None else None
     if run is None or sink is None:
@@ -101,8 +108,10 @@ def lookups(policy: Policy, state: RunState, tool: ToolPolicy, args: Mapping[str
         for directory in place.directories:
             if directory.verify is not None and not run.entries.was_asked(directory, value):
                 name, taken = directory.verify
-                found.append(Look(directory=directory.name, tool=name, args=dict.fromkeys(taken, value)))
-    return found
+                look = Look(directory=directory.name, tool=name, args=dict.fromkeys(taken, value))
+                if look not in found:
+                    found.append(look)
+    return found[:MOST_LOOKS]
 
 
 # Arguments -----------------------------------------------------------------------------------------------------------
@@ -314,7 +323,7 @@ def _exfiltrated(
         why += " It is not known yet who the user is."
     cure = "Leave it out, however it is written."
     ruling: Ruling = rule.then if rule is not None else "deny"
-    if ruling == "ask":
+    if ruling == "ask" and not sink.to_user:
         cure = "A person must approve it; without it nobody needs to."
     return Reason(
         rule=rule.id if rule is not None else "flow",

@@ -209,8 +209,10 @@ def _email(text: str) -> list[Pattern]:
     spelt = squeeze(local), squeeze(domain)
     spoken = "dot".join(squeeze(part) for part in domain.split("."))
     said = "dot".join(squeeze(part) for part in local.split("."))
+    if sum(map(len, spelt)) < LEAST:
+        return []
     found = ("".join(spelt), "at".join(spelt), f"{spelt[0]}at{spoken}", f"{said}at{spoken}")
-    return [Pattern(text=one, solid=True, parts=True) for one in dict.fromkeys(found) if len(one) >= LEAST]
+    return [Pattern(text=one, solid=True, parts=True) for one in dict.fromkeys(found)]
 
 
 def _dates(day: re.Match[str], around: date) -> list[Pattern]:
@@ -251,9 +253,13 @@ def _text(text: str) -> list[Pattern]:
     squeezed = squeeze(text)
     words = text.split()
     size = len(squeezed)
+    if not size:
+        return []
     if any(char.isdigit() for char in squeezed):
         if len(words) > 6 or size >= LONG:
             return _prose(squeezed)
+        if size < LEAST and (len(text) > LEAST or not text.isascii()):
+            return []
         if squeezed.isdigit():
             significant = len(squeezed.strip("0"))
             if size < 4 or significant < 3 or (size == 4 and "1900" <= squeezed < "2100"):
@@ -384,10 +390,11 @@ class Leaks:
             for inner in _inside(value[:MOST_LOOKED]):
                 for pattern in patterns_of(inner, None, self._around):
                     self._keep(pattern, source)
-        elif 8 <= len(text) < LONG and found[0].number is None:
+        elif 6 <= len(text) < LONG and found[0].number is None:
             for turned in (text[::-1], codecs.encode(text, "rot13")):
                 if turned != text:
-                    self._keep(Pattern(text=turned, edges=False, digits=found[0].digits), source)
+                    near = found[0].edges and len(text) < 10
+                    self._keep(Pattern(text=turned, edges=near, digits=found[0].digits), source)
         return True
 
     def add_together(self, values: Sequence[str], source: Hashable) -> None:
@@ -525,15 +532,11 @@ class Leaks:
     def _find_short(self, text: str, squeezed: str, found: list[Match]) -> None:
         """Values of four characters with digits: they must be words of their own."""
         for token in _SHORT.finditer(text):
-            start, end = token.span()
-            while start > 0 and text[start - 1].isalnum():
-                start -= 1
-            while end < len(text) and text[end].isalnum():
-                end += 1
-            short = squeeze(text[start:end])
-            if short in self._short:
-                at = len(squeeze(text[:start]))
-                found.extend(Match(pattern, at, at + len(short)) for pattern in self._short[short])
+            for start, end in _surroundings(text, *token.span()):
+                short = squeeze(text[start:end])
+                if short in self._short:
+                    at = len(squeeze(text[:start]))
+                    found.extend(Match(pattern, at, at + len(short)) for pattern in self._short[short])
 
     def _quotes(self, squeezed: str, found: list[Match]) -> None:
         windows, size = self._windows, len(squeezed) - WINDOW + 1
@@ -585,6 +588,25 @@ class Leaks:
         if hits:
             found = self._find(joined, squeezed, hits)
             pieced.extend(match.pattern for match in found if match.start < border < match.end)
+
+
+def _surroundings(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The word around a place, by itself and with the one that is joined to it on either side: `AB-12`."""
+    while start > 0 and text[start - 1].isalnum():
+        start -= 1
+    while end < len(text) and text[end].isalnum():
+        end += 1
+    yield start, end
+    if start > 1:
+        left = start - 1
+        while left > 0 and text[left - 1].isalnum():
+            left -= 1
+        yield left, end
+    if end < len(text):
+        right = end + 1
+        while right < len(text) and text[right].isalnum():
+            right += 1
+        yield start, right
 
 
 def _readings(text: str) -> Iterator[str]:

@@ -297,14 +297,15 @@ def intend(ctx: Context, step: Step) -> Steps[None]:
             step.verdict = verdict_of([_conflicted(conflict)], step.verdict.level)
             step.guards = []
             _deny(ctx, step)
-        yield ctx.write(step.drafts)
+        if not (held.carried_before(step.verdict) and step.cause.partition("~")[1]):
+            yield ctx.write(step.drafts)
         return
     with ctx.core.lock:
         draft = _recheck(ctx, step, written)
+        if step.approval is not None:
+            step.approval.settled = True
     if draft is not None:
         yield ctx.write([draft], _given_back(step))
-    elif step.approval is not None:
-        step.approval.settled = True
 
 
 def _conflicted(conflict: Conflict) -> Reason:
@@ -316,7 +317,7 @@ def _conflicted(conflict: Conflict) -> Reason:
         text = "The same key was used for a call with other arguments. Repeat that call as it was, or escalate."
         return Reason(rule="idempotent", code="same_key", text=text, ruling="deny")
     text = "Somebody else has carried this approved action already: do not call it again."
-    return Reason(rule="approval", code="carried_before", text=text, ruling="deny")
+    return Reason(rule="approval", code=held.CARRIED_BEFORE, text=text, ruling="deny")
 
 
 def _recheck(ctx: Context, step: Step, written: Sequence[Entry]) -> Draft | None:
@@ -458,10 +459,12 @@ def _settle(ctx: Context, step: Step, outcome: Outcome, *, crashed: bool = False
                 if settled.status == "failed":
                     if step.by is None:
                         ctx.state.release(tool, step.action.args)
+                elif ctx.state.flow is not None:
+                    ctx.state.flow.finished(tool.name, simulated=False)
             guards: Sequence[Guard] = _given_back(step) if settled.status == "failed" else ()
             yield ctx.write([ctx.outcome(step, settled, more={"settled_by": settling.tool})], guards)
             return settled
-    if not (crashed or ctx.escalates_on("in_doubt")) or ctx.state.status != "open":
+    if not (crashed or ctx.escalates_on("in_doubt")) or ctx.state.status not in ("open", "held"):
         return outcome
     why = f"nobody knows whether {tool.name} was done"
     with ctx.core.lock:

@@ -137,7 +137,10 @@ class Replay:
         if (status == "failed" or done == "blocked") and by_agent:
             state.release(tool, args, called=done != "blocked")
         if "settled_by" not in body:
-            state.observe(tool, args, status, done, body.get("value", body.get("text")), at=entry.at)
+            value = body.get("value", body.get("text") if status == "ok" else None)
+            state.observe(tool, args, status, done, value, at=entry.at)
+        elif status == "ok" and state.flow is not None:
+            state.flow.finished(tool.name, simulated=False)
         if "~" in str(entry.cause) and mine in state.pending:
             state.news.append(news_of(tool.name, str(body["text"])))
 
