@@ -166,9 +166,11 @@ class Write:
     """Entries that must be on disk before the next step. Comes to what was written; raises LedgerError."""
 
     gate: Gate
-    state: RunState
+    core: Core
     drafts: Sequence[Draft]
     guards: Sequence[Guard] = ()
+    gap: int = 0
+    """Unrecorded reads that these entries tell of."""
 
     def now(self) -> Sequence[Entry]:
         written = (
@@ -186,7 +188,8 @@ class Write:
         return written
 
     def _written(self) -> None:
-        state = self.state
+        self.core.unrecorded -= self.gap
+        state = self.core.state
         if self.drafts[-1].at > state.last_at:
             state.last_at = self.drafts[-1].at
 

@@ -166,13 +166,11 @@ class Context:
 
     def write(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Write:
         """To be yielded: on disk before the next step."""
-        if self.core.unrecorded:
-            gap = self.draft(
-                "gap", {"unrecorded_reads": self.core.unrecorded, "why": "the ledger could not be written"}
-            )
-            drafts = [gap, *drafts]
-            self.core.unrecorded = 0
-        return Write(self.gate, self.state, drafts, guards)
+        gap = self.core.unrecorded
+        if gap:
+            lost = {"unrecorded_reads": gap, "why": "the ledger could not be written"}
+            drafts = [self.draft("gap", lost), *drafts]
+        return Write(self.gate, self.core, drafts, guards, gap)
 
     # -- small things -------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ class RunState:
 
     __slots__ = (
         "_facts",
+        "calls_before",
         "capabilities",
         "confirmations",
         "counts",
@@ -152,6 +153,8 @@ class RunState:
         self.order = 0
         self.last_calls: dict[str, int] = {}
         """By tool, the place of its latest call that did something or may have."""
+        self.calls_before: dict[str, tuple[int, int | None]] = {}
+        """By tool, the place of its latest call and of the one before, should it turn out that it was not made."""
         self.keys: dict[tuple[str, Any], Any] = {}
         """By tool and idempotency key, all arguments of the call that had it first."""
         self.confirmations: Confirmations | None = Confirmations() if policy.confirms else None
@@ -250,6 +253,7 @@ class RunState:
         """Count a call that is about to be carried or simulated, so that a parallel one sees it."""
         self._count(tool, args, 1)
         self.order += 1
+        self.calls_before[tool.name] = (self.order, self.last_calls.get(tool.name))
         self.last_calls[tool.name] = self.order
         if tool.keyed is not None:
             self.keys.setdefault((tool.name, key_of(tool.keyed.args, args)), frozen(args))
@@ -262,6 +266,13 @@ class RunState:
         self._count(tool, args, -1)
         if called:
             self.tool_calls += 1
+        else:
+            place, before = self.calls_before.get(tool.name, (0, None))
+            if self.last_calls.get(tool.name) == place:
+                if before is None:
+                    del self.last_calls[tool.name]
+                else:
+                    self.last_calls[tool.name] = before
         self._use_consent(tool, args, -1)
 
     def _use_consent(self, tool: ToolPolicy, args: Mapping[str, Any], by: int) -> None:
