@@ -46,6 +46,8 @@ VERBS: Mapping[str, Verb] = {
     "check": Verb(module="roadworthy.cli.check", about="Find what is wrong or dangerous in a contract."),
     "test": Verb(module="roadworthy.cli.test", about="Run an agent through scenarios and give a release verdict."),
     "backtest": Verb(module="roadworthy.cli.backtest", about="Judge recorded runs by a contract without running them."),
+    "inbox": Verb(module="roadworthy.cli.inbox", about="See what waits for a person, and answer it."),
+    "worker": Verb(module="roadworthy.cli.worker", about="Do what people have decided, and drive on what waited."),
     "stop": Verb(module="roadworthy.cli.stop", about="Stop an agent, or one capability, at its next action."),
     "people": Verb(module="roadworthy.cli.people", about="Say who may decide what, and make the keys that prove it."),
     "contract": Verb(module="roadworthy.cli.contract", about="Sign a contract, so that its levels may be used."),
