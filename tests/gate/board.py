@@ -65,7 +65,7 @@ class Office:
             "shop.status": self._tool("shop.status", self._status),
             "shop.cancel": self._tool("shop.cancel", self._cancel),
             "post.send": self._tool("post.send", self._send),
-            "office.hand_over": self._tool("office.hand_over", lambda db, reason: "ok"),
+            "office.hand_over": self._tool("office.hand_over", self._hand_over),
         }
 
     def _tool(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,7 +102,8 @@ class Office:
 
     def _find(self, db: sqlite3.Connection, account: str, amount: Any) -> Any:
         found = db.execute(
-            "select 1 from books where account = ? and amount = ? and not reversed", (account, str(Decimal(str(amount))))
+            "select 1 from books where account = ? and amount = ? and not reversed",
+            (account, str(Decimal(str(amount)))),
         )
         return {"found": found.fetchone() is not None}
 
@@ -133,3 +134,6 @@ class Office:
     def _send(self, db: sqlite3.Connection, body: str) -> str:
         db.execute("insert into post values (?)", (body,))
         return "sent"
+
+    def _hand_over(self, _db: sqlite3.Connection, reason: str) -> str:
+        return f"taken: {reason}"
