@@ -144,7 +144,14 @@ def _key(key: Any, room: _Room) -> str:
         key = key.value
     if isinstance(key, int) and key.bit_length() > MAX_BITS:
         return str(_large(key, room))
-    return _text(str(key), room)
+    try:
+        return _text(str(key), room)
+    except RecursionError:
+        raise
+    except Exception as error:  # as in `_plain`: foreign objects may do anything
+        name, why = type(key).__name__, type(error).__name__
+        room.note(f"the name of a field, a {name}, cannot be read ({why})")
+        return f"(a {name} that cannot be read: {why})"
 
 
 def _mapping(value: Mapping[Any, Any], room: _Room, depth: int) -> Any:

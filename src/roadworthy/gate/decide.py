@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any
 
 from roadworthy.contract.conditions import ConditionError
@@ -16,7 +15,7 @@ from roadworthy.core.types import LEVELS, STRICTNESS, Action, Level, Reason, Rul
 from roadworthy.gate import budgets, flow, needs, origins
 from roadworthy.gate.policy import USER, CompiledRule, Policy, ToolPolicy
 from roadworthy.gate.state import RunState, frozen, leaves
-from roadworthy.gate.values import BadValue
+from roadworthy.gate.values import BadValue, near_name, shown
 
 
 def _deny(rule: str, code: str, text: str) -> Reason:
@@ -28,9 +27,9 @@ def find_tool(policy: Policy, name: str) -> ToolPolicy | Reason:
     key = policy.contract.tool_names.get(name)
     if key is not None:
         return policy.tools[key]
-    near = get_close_matches(name, list(policy.contract.tool_names), n=1)
-    hint = f" Do you mean {near[0]}?" if near else " Use only the tools you were given."
-    return _deny("access", "unknown_tool", f"There is no tool {name!r} in the contract.{hint}")
+    near = near_name(name, policy.contract.tool_names)
+    hint = f" Do you mean {near}?" if near else " Use only the tools you were given."
+    return _deny("access", "unknown_tool", f"There is no tool {shown(name)} in the contract.{hint}")
 
 
 def normalise(tool: ToolPolicy, args: Mapping[str, Any]) -> dict[str, Any] | Reason:
