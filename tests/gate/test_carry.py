@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -341,7 +341,7 @@ class Both:
         scripts = Script(*acts), Script(*acts)
         one = self.carriers[0].call(self.tool, scripts[0], {"a": 1}, left_s=left_s, key=key)
         two = asyncio.run(self.carriers[1].acall(self.tool, scripts[1], {"a": 1}, left_s=left_s, key=key))
-        assert replace(one, value=None) == replace(two, value=None)
+        assert one._replace(value=None) == two._replace(value=None)
         assert len(scripts[0].calls) == len(scripts[1].calls) == calls
         return one
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -206,4 +206,4 @@ def test_what_several_processes_know_comes_together_in_any_order(streams: list[l
 def test_a_result_that_was_carried_is_the_value_itself() -> None:
     value = {"a": Decimal("1.50")}
     found = Carrier(VirtualClock(), direct=True).call(Tool(name="t", carriage=None), lambda: value, {})
-    assert found == replace(Carried(ending="returned"), value=value)
+    assert found == Carried(ending="returned", value=value)

@@ -13,9 +13,9 @@ import inspect
 import threading
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FunctionType, MethodType, NoneType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from roadworthy.core.clock import Clock
 from roadworthy.core.errors import HarnessError, UsageError
@@ -57,9 +57,8 @@ class Carriable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """How one call of a tool ended."""
+class Carried(NamedTuple):
+    """How one call of a tool ended. A tuple by speed alone: to make a frozen dataclass costs more than the rest."""
 
     ending: Ending
     value: Any = None
@@ -350,6 +349,17 @@ _Step = _Enter | _Try | _Pause
 _PLAIN = Carriage()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unknown:
+    """A tool that no contract names."""
+
+    name: str = ""
+    carriage: Carriage | None = None
+
+
+_UNKNOWN = _Unknown()
+
+
 def _refused(error: str, attempts: int) -> Carried:
     return Carried(ending="refused", error=error, attempts=attempts, passing=True)
 
@@ -380,14 +390,22 @@ class Carrier:
         self._lock = threading.Lock()
 
     def call(
-        self, tool: Carriable, fn: ToolFunction, args: Mapping[str, Any], *, left_s: float | None = None, key: str = ""
+        self,
+        tool: Carriable | None,
+        fn: ToolFunction,
+        args: Mapping[str, Any],
+        *,
+        left_s: float | None = None,
+        key: str = "",
     ) -> Carried:
-        """Call a blocking tool. `left_s`: what is left of the run's time; `key`: the idempotency key of this call.
+        """Call a blocking tool; one that no contract names (None) is called as it is.
 
+        `left_s`: what is left of the run's time; `key`: the idempotency key of this call.
         Raises UsageError for an async function, and nothing for what the tool does.
         """
         if is_async(fn):
             raise UsageError("this tool is async: call it through `await run.acall(...)`, or give a blocking function")
+        tool = tool or _UNKNOWN
         if tool.carriage is None and left_s is None:
             return _unawaited(_run(fn, args))
         steps = self._steps(tool, args, left_s, key)
@@ -407,9 +425,16 @@ class Carrier:
             steps.close()
 
     async def acall(
-        self, tool: Carriable, fn: ToolFunction, args: Mapping[str, Any], *, left_s: float | None = None, key: str = ""
+        self,
+        tool: Carriable | None,
+        fn: ToolFunction,
+        args: Mapping[str, Any],
+        *,
+        left_s: float | None = None,
+        key: str = "",
     ) -> Carried:
         """`call` for async code: an async tool is awaited, a blocking one runs in a thread and nothing else waits."""
+        tool = tool or _UNKNOWN
         if tool.carriage is None and left_s is None and (self._direct or is_async(fn)):
             carried = _run(fn, args)
             if carried.ending == "returned" and inspect.isawaitable(carried.value):
@@ -680,11 +705,11 @@ async def _finish(waiting: Awaitable[Any]) -> Carried:
 def _summed_up(last: Carried, doubt: Carried | None, made: int) -> Carried:
     """What several attempts come to: one that is in doubt leaves the whole call in doubt, unless it was answered."""
     if last.ending == "returned":
-        return replace(last, attempts=made, after_doubt=doubt is not None)
+        return last._replace(attempts=made, after_doubt=doubt is not None)
     error = f"{last.error}, at attempt {made}" if made > 1 else last.error
     if doubt is None:
-        return replace(last, attempts=made, error=error)
-    return replace(last, ending=doubt.ending if last.ending not in UNSURE else last.ending, attempts=made, error=error)
+        return last._replace(attempts=made, error=error)
+    return last._replace(ending=doubt.ending if last.ending not in UNSURE else last.ending, attempts=made, error=error)
 
 
 def _wait(step: _Enter) -> bool:
@@ -734,25 +759,3 @@ async def _await_slot(step: _Enter) -> bool:
     turn.cancel()  # a slot that is on its way goes on to the next
     slots.give_up(mine)
     return False
-
-
-def carry(fn: ToolFunction, args: Mapping[str, Any], *, timeout_s: float | None, clock: Clock, direct: bool) -> Carried:
-    """Call a blocking tool once. `direct`: in this thread, its lateness read off the clock, as in virtual time."""
-    return Carrier(clock, direct=direct).call(_once(timeout_s), fn, args)
-
-
-async def acarry(
-    fn: ToolFunction, args: Mapping[str, Any], *, timeout_s: float | None, clock: Clock, direct: bool
-) -> Carried:
-    """`carry` for async code."""
-    return await Carrier(clock, direct=direct).acall(_once(timeout_s), fn, args)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tool:
-    name: str
-    carriage: Carriage | None
-
-
-def _once(timeout_s: float | None) -> _Tool:
-    return _Tool(name="tool", carriage=Carriage(timeout_s=timeout_s) if timeout_s is not None else None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from roadworthy.core.types import Draft, Entry, Guard
-from roadworthy.gate.carry import Carried, ToolFunction, acarry, carry
+from roadworthy.gate.carry import Carried, ToolFunction
 from roadworthy.gate.journal import Journal
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.replay import Replay
@@ -207,16 +207,10 @@ class Carry:
     left_s: float | None = None
 
     def now(self) -> Carried:
-        gate = self.gate
-        if self.tool is None:
-            return carry(self.fn, self.args, timeout_s=None, clock=gate.clock, direct=False)
-        return gate.carrier.call(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
+        return self.gate.carrier.call(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
 
     async def later(self) -> Carried:
-        gate = self.gate
-        if self.tool is None:
-            return await acarry(self.fn, self.args, timeout_s=None, clock=gate.clock, direct=False)
-        return await gate.carrier.acall(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
+        return await self.gate.carrier.acall(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
 
 
 @dataclass(slots=True)

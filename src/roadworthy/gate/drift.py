@@ -171,7 +171,20 @@ class _Look:
 class _Place:
     """What is known of one place in a tool's answers."""
 
-    __slots__ = ("away", "fields", "items", "kinds", "map", "members", "n", "nulls", "open", "shortest", "there")
+    __slots__ = (
+        "away",
+        "fields",
+        "grew",
+        "items",
+        "kinds",
+        "map",
+        "members",
+        "n",
+        "nulls",
+        "open",
+        "shortest",
+        "there",
+    )
 
     def __init__(self) -> None:
         self.n = 0
@@ -183,6 +196,8 @@ class _Place:
         self.nulls = 0
         self.kinds: set[str] = set()
         self.fields: dict[str, _Place] = {}
+        self.grew = 0
+        """How much was known when the latest field was added."""
         self.map = False
         """The fields are keys of a map."""
         self.items: _Place | None = None
@@ -377,7 +392,7 @@ class _Comparison:
                 self._tell("renamed", "missing", where, text)
             else:
                 self._tell("missing", "missing", where, f"{where} was always there and is missing now")
-        if place.n >= self.enough:
+        if place.n - place.grew >= self.enough:  # where fields come and go, one more is no news
             for name in new:
                 where = f"{path}.{name}"
                 self.additions.append(Drift(kind="new", path=where, text=f"{where} is new", breaking=False))
@@ -498,6 +513,7 @@ class _Form:
                 if self.places >= MAX_PLACES:
                     continue
                 child = place.fields[known] = _Place()
+                place.grew = place.n - 1
                 self.places += 1
                 if place.n > 1:
                     child.away += 1  # it was not there before
