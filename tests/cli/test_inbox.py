@@ -17,6 +17,7 @@ import pytest
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.cli.app import main
+from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Draft
 
 Capture = pytest.CaptureFixture[str]
@@ -488,6 +489,10 @@ def test_without_people_a_name_is_enough(place: Place) -> None:
     law = place.folder / "contract.yaml"
     law.write_text(law.read_text().replace("people: people.yaml\n", ""))
     place.begin("r1")
+    with Ledger.open(place.ledger) as ledger:
+        gate = Gate(Contract.load(law), ledger)
+        with pytest.raises(UsageError, match="amount"):
+            gate.answer(place.question(), by="anybody", ruling="edit", args={"invoice_no": "4711", "amount": "lots"})
     assert place.inbox("approve", place.question(), "--as", "bot")[0] == 2
     assert place.inbox("approve", place.question(), "--as", "anybody")[0] == 0
     place.work()

@@ -16,11 +16,12 @@ from roadworthy.contract.load import assure
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock, SystemClock
 from roadworthy.core.errors import Conflict, ContractError, HarnessError, UsageError
-from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Verdict
+from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Reason, Verdict
 from roadworthy.gate.answers import Answering, Question, answer_payload, check_answer, place_of, standing
 from roadworthy.gate.answers import Standing as Standing_
 from roadworthy.gate.carry import Carrier, ToolFunction
 from roadworthy.gate.core import adrive, drive
+from roadworthy.gate.decide import normalise
 from roadworthy.gate.drift import Learned
 from roadworthy.gate.journal import Journal
 from roadworthy.gate.levels import Standing, compile_levels, level_body
@@ -371,6 +372,9 @@ class Gate:
                 given = list(pending.answers.get(asked.id, ()))
                 before = standing(self.policy.people, asked, given, now=now)
             fault = check_answer(self.policy.people, asked, body, now=now, earlier=before.counted)
+            if fault is None and args is not None:
+                fitting = normalise(self.policy.tools[pending.tool], args)
+                fault = fitting.text if isinstance(fitting, Reason) else None
             if fault is None and pending.settled:
                 fault = f"Question {question} is settled already."
             if fault is not None:
