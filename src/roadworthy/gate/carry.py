@@ -203,12 +203,17 @@ def _run(fn: ToolFunction, args: Mapping[str, Any]) -> Carried:
     try:
         value = fn(**args)
     except BaseException as error:
-        if _must_pass(error):
-            raise
-        if _never_entered(fn, error):
-            return Carried(ending="raised", error=told(error))
-        return _ended(error)
-    return Carried(ending="returned", value=value)
+        return _failed(fn, error)
+    return Carried("returned", value)
+
+
+def _failed(fn: ToolFunction, error: BaseException) -> Carried:
+    """How a call ended that raised; raises what is not the tool's own."""
+    if _must_pass(error):
+        raise error
+    if _never_entered(fn, error):
+        return Carried(ending="raised", error=told(error))
+    return _ended(error)
 
 
 def _unawaited(carried: Carried) -> Carried:
@@ -405,9 +410,15 @@ class Carrier:
         """
         if is_async(fn):
             raise UsageError("this tool is async: call it through `await run.acall(...)`, or give a blocking function")
+        if left_s is None and (tool is None or tool.carriage is None):
+            # As `_run` and `_unawaited` in a row; most calls pass here, and two calls more are felt.
+            try:
+                value = fn(**args)
+            except BaseException as error:
+                return _failed(fn, error)
+            carried = Carried("returned", value)
+            return carried if type(value) in _VALUES else _unawaited(carried)
         tool = tool or _UNKNOWN
-        if tool.carriage is None and left_s is None:
-            return _unawaited(_run(fn, args))
         steps = self._steps(tool, args, left_s, key)
         answer: Any = None
         try:
