@@ -43,7 +43,7 @@ _IN_CONDITIONS = {
 }  # fmt: skip
 _CHANGING = ("write", "send")
 _ONLY_IN_ARGS = ("origin", "destination", "else_", "pick", "of", "wire")
-_ONLY_IN_RESULTS = ("trust",)
+_ONLY_IN_RESULTS = ("trust", "labels")
 
 
 def tools_of(rule: Rule, contract: Contract) -> tuple[str, ...]:
@@ -396,7 +396,7 @@ class _Referrer:
             if tool.returns is not None:
                 self.misplaced(tool.returns, _ONLY_IN_ARGS, "a result", ("tools", name, "returns"))
         for fact, spec in self.contract.facts.items():
-            self.misplaced(spec, (*_ONLY_IN_ARGS, *_ONLY_IN_RESULTS, "labels"), "a fact", ("facts", fact))
+            self.misplaced(spec, (*_ONLY_IN_ARGS, *_ONLY_IN_RESULTS), "a fact", ("facts", fact))
 
     def misplaced(self, spec: TypeSpec, keywords: tuple[str, ...], what: str, path: Path) -> None:
         for keyword in keywords:

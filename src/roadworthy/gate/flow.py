@@ -344,6 +344,8 @@ def _links(flow: FlowPolicy, state: RunState, sink: Sink, texts: Sequence[str], 
     for text in texts:
         for link in links.links_in(text):
             standing = _standing(flow, state, link)
+            if standing == "stranger" and sink.to_user and _asked_for(state, link):
+                continue
             if standing != "known":
                 strange.setdefault(link, standing)
     if not strange:
@@ -357,7 +359,11 @@ def _links(flow: FlowPolicy, state: RunState, sink: Sink, texts: Sequence[str], 
         else "was given neither by the user nor by a tool that can be trusted"
     )
     ruling: Ruling = "deny" if sink.to_user else "ask"
-    cure = "Leave it out." if sink.to_user else "Leave it out, or a person must approve it."
+    cure = (
+        "Leave it out, or ask the user whether that site is meant."
+        if sink.to_user
+        else "Leave it out, or a person must approve it."
+    )
     reasons.append(
         Reason(
             rule="links",
@@ -366,6 +372,12 @@ def _links(flow: FlowPolicy, state: RunState, sink: Sink, texts: Sequence[str], 
             ruling=ruling,
         )
     )
+
+
+def _asked_for(state: RunState, written: str) -> bool:
+    """Whether a link is verbatim from what was read, so that it can carry nothing out, and the user named its site."""
+    link, run = links.read(written), cast("Labelled", state.flow)
+    return link is not None and run.seen is not None and link.host in run.seen.named and run.seen.was_read(link)
 
 
 def _standing(flow: FlowPolicy, state: RunState, address: str) -> links.Standing:

@@ -109,17 +109,17 @@ def _walk(shapes: Mapping[str, Shape]) -> Iterator[tuple[Path, Shape]]:
 
 
 def compile_flow(contract: Contract, shapes: Shapes) -> FlowPolicy | None:
-    """The flow of a contract; None where it says nothing about labels, destinations and claims."""
+    """The flow of a contract; None where it says nothing about labels, destinations, claims and whom to believe."""
     labelled = {name for name, shape in shapes.returns.items() if shape and any(s.labels for _, s in shape.walk())}
     addressed = {name: [(p, s) for p, s in _walk(args) if s.destination] for name, args in shapes.args.items()}
-    if not labelled and not any(addressed.values()) and not contract.claims:
+    judges_links = bool(labelled) or any(addressed.values()) or _says_whom_to_believe(shapes)
+    if not judges_links and not contract.claims:
         return None
     subject = contract.subject.entity if contract.subject is not None else None
     personal = {subject} if subject is not None else set[str]()
     for _ in contract.same_as:
         personal |= {bridge.to for bridge in contract.same_as if bridge.from_ in personal}
     directories = compile_directories(contract.directories, frozenset(personal))
-    judges_links = bool(labelled) or any(addressed.values())
     claims = compile_claims(contract.claims)
     prefixes = {
         place: link
@@ -141,6 +141,14 @@ def compile_flow(contract: Contract, shapes: Shapes) -> FlowPolicy | None:
         links=judges_links,
         subject=subject,
         personal=frozenset(personal),
+    )
+
+
+def _says_whom_to_believe(shapes: Shapes) -> bool:
+    """Whether a contract tells trusted text from other text, or checks where arguments come from."""
+    results = {name: shape for name, shape in shapes.returns.items() if shape is not None}
+    return any(s.trust is not None or s.trust_when is not None for _, s in _walk(results)) or any(
+        s.origins is not None for args in shapes.args.values() for _, s in _walk(args)
     )
 
 
@@ -313,8 +321,10 @@ class Labelled:
 
     def heard(self, text: str) -> None:
         """The user said something: telling it back gives nothing away, and the links in it are known."""
-        if self._policy.links:
-            self.saw(text, trusted=True)
+        if self._policy.links and links.links_in(text):
+            if self.seen is None:
+                self.seen = links.SeenLinks()
+            self.seen.heard(text)
         if self.leaks is None and any(source.labelled for source in self._policy.sources.values()):
             self.leaks = Leaks(self._started)
         if self.leaks is not None:

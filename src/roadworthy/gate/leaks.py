@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from itertools import permutations
+from itertools import compress, permutations
 from typing import Any, NamedTuple
 
 from roadworthy.contract.shapes import Shape
@@ -34,6 +34,8 @@ LONG = 48
 """From so many squeezed characters on, a part of a text is enough."""
 MOST_PATTERNS = 60_000
 """Ways of writing values that one run keeps. What comes after them cannot be looked for."""
+MOST_SOURCES = 64
+"""Owners of one and the same value that are told apart; it is nobody else's."""
 MOST_WINDOWS = 2_000
 """Windows of one long text; of a longer one they lie farther apart."""
 MOST_LOOKED = 200_000
@@ -103,7 +105,7 @@ def squeeze(text: str) -> str:
 def _places(text: str) -> list[int]:
     """For each squeezed character the place in the text that it comes from."""
     if text.isascii():
-        return [i for i, char in enumerate(text) if char.isalnum()]
+        return list(compress(range(len(text)), map(str.isalnum, text)))
     return [i for i, char in enumerate(text) for _ in _FOLDED[ord(char)]]
 
 
@@ -124,6 +126,8 @@ class Pattern:
     """What it must come to when read as a number."""
     solid: bool = False
     """It has no blanks, so that parts of it have none either."""
+    day: date | None = None
+    """The day that it is, however that is written."""
     parts: bool = False
     """Parts of it, wherever they stand, say it together; those of a name are words like others."""
     heard: bool = False
@@ -155,12 +159,23 @@ _PLAIN_NUMBER = re.compile(r"-?\d{1,15}\.\d{1,15}")
 _PHONE = re.compile(r"[+0(][\d\s()./-]{7,}")
 _INSIDE = re.compile(r"[^\s@<>(),;:]+@[^\s@<>(),;:]+\.[^\W_]+|\+?\d(?:[ /().-]?\d){6,}|[^\W_]*\d[^\W_]*(?:-[^\W_]+)*")
 _WORDS = re.compile(r"[^\W\d_]+(?:['\u2019.-][^\W\d_]+)*\.?")
-_MONTHS = (
-    ("january", "jan", "januar"), ("february", "feb", "februar"), ("march", "mar", "marz"), ("april", "apr", "april"),
-    ("may", "may", "mai"), ("june", "jun", "juni"), ("july", "jul", "juli"), ("august", "aug", "august"),
-    ("september", "sep", "september"), ("october", "oct", "oktober"), ("november", "nov", "november"),
-    ("december", "dec", "dezember"),
-)  # fmt: skip
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            ("january", "jan", "januar"), ("february", "feb", "februar"), ("march", "mar", "marz"), ("april", "apr"),
+            ("may", "mai"), ("june", "jun", "juni"), ("july", "jul", "juli"), ("august", "aug"),
+            ("september", "sep", "sept"), ("october", "oct", "oktober", "okt"), ("november", "nov"),
+            ("december", "dec", "dezember", "dez"),
+        ), start=1,
+    ) for name in names
+}  # fmt: skip
+_FIGURED = re.compile(r"(?<!\d)(?:(\d{4}|\d{1,2})\s?[./-]\s?(\d{1,2})\s?[./-]\s?(\d{4}|\d{2})|(\d{8}))(?!\d)")
+_NAMED = re.compile(
+    r"(?<!\d)(?:(\d{1,2})(?:st|nd|rd|th)?\W{0,2}(?:of\W)?([^\W\d_]{3,9})|([^\W\d_]{3,9})\W{0,2}(\d{1,2})(?:st|nd|rd|th)?)"
+    r"\W{1,3}(\d{4})(?!\d)"
+)
+_NAMED_LATER = re.compile(r"(?<!\d)(\d{4})\W{1,2}([^\W\d_]{3,9})\W{1,2}(\d{1,2})(?!\d)")
 
 
 def patterns_of(value: Any, shape: Shape | None, around: date) -> list[Pattern]:
@@ -179,7 +194,14 @@ def patterns_of(value: Any, shape: Shape | None, around: date) -> list[Pattern]:
         return _email(text)
     day = _DAY.fullmatch(text)
     if day is not None:
-        return _dates(day, around)
+        then = _day_of(day[1], day[2], day[3])
+        if then is None:
+            return _text(text)
+        time = day[4].replace(":", "") if day[4] else ""
+        found = [Pattern(text=f"{then:%Y%m%d}{time}", digits=True, edges=False)] if time else []
+        if abs((then - around).days) >= _AROUND_DAYS:
+            found.append(Pattern(text=f"{then:%Y%m%d}", edges=False, day=then))
+        return found
     if _PLAIN_NUMBER.fullmatch(text):
         return _numbers(Decimal(text))
     if _PART_OF_DAY.fullmatch(text):
@@ -215,26 +237,39 @@ def _email(text: str) -> list[Pattern]:
     return [Pattern(text=one, solid=True, parts=True) for one in dict.fromkeys(found)]
 
 
-def _dates(day: re.Match[str], around: date) -> list[Pattern]:
+def _day_of(year: str, month: str, day: str) -> date | None:
     try:
-        then = date(int(day[1]), int(day[2]), int(day[3]))
+        return date(int(year), int(month), int(day))
     except ValueError:
-        return _text(day[0])
-    if day[4] is None and abs((then - around).days) < _AROUND_DAYS:
-        return []
-    time = day[4].replace(":", "") if day[4] else ""
-    y, m, d, two, month = f"{then.year}", f"{then.month}", f"{then.day}", f"{then.year % 100:02}", f"{then:%m}"
-    dd = f"{then:%d}"
-    found = {y + month + dd, dd + month + y, month + dd + y, d + m + y, m + d + y, dd + month + two, y + m + d}
-    for name in _MONTHS[then.month - 1]:
-        for number in (d, dd):
-            found |= {number + name + y, name + number + y, y + name + number}
-            found |= {f"{number}{end}{name}{y}" for end in ("st", "nd", "rd", "th")}
-            found |= {f"{name}{number}{end}{y}" for end in ("st", "nd", "rd", "th")}
-            found |= {f"{number}{end}of{name}{y}" for end in ("st", "nd", "rd", "th")}
-    if time:
-        found = {one + between + time for one in found for between in ("", "t", "at", "um")}
-    return [Pattern(text=one, digits=True, edges=False) for one in sorted(found)]
+        return None
+
+
+def days_in(text: str) -> Iterator[tuple[date, int, int]]:
+    """Every day that a text may mean, written in figures or with the month's name, and where it stands."""
+    for found in _FIGURED.finditer(text):
+        one, two, three = found[1], found[2], found[3]
+        if one is None:
+            run = found[4]
+            readings = [(run[:4], run[4:6], run[6:]), (run[4:], run[2:4], run[:2]), (run[4:], run[:2], run[2:4])]
+        elif len(one) == 4:
+            readings = [(one, two, three)]
+        else:
+            years = [three] if len(three) == 4 else [f"19{three}", f"20{three}"]
+            readings = [reading for year in years for reading in ((year, two, one), (year, one, two))]
+        for reading in readings:
+            day = _day_of(*reading)
+            if day is not None:
+                yield day, found.start(), found.end()
+    for found in _NAMED.finditer(text):
+        month = _MONTHS.get(squeeze(found[2] or found[3]))
+        day = _day_of(found[5], str(month), found[1] or found[4]) if month is not None else None
+        if day is not None:
+            yield day, found.start(), found.end()
+    for found in _NAMED_LATER.finditer(text):
+        month = _MONTHS.get(squeeze(found[2]))
+        day = _day_of(found[1], str(month), found[3]) if month is not None else None
+        if day is not None:
+            yield day, found.start(), found.end()
 
 
 def _phone(text: str) -> list[Pattern]:
@@ -281,7 +316,9 @@ def _text(text: str) -> list[Pattern]:
             return [Pattern(text=squeezed, edges=False, solid=True)]  # a key or a handle, not a word
         return []
     if len(words) <= 4 and all(_WORDS.fullmatch(word.strip(",")) for word in words) and _is_name(words):
-        orders = permutations(words) if len(words) <= 3 else (words, [*words[-1:], *words[:-1]])
+        orders = [words, [*words[-1:], *words[:-1]]]
+        if len(words) == 3:
+            orders += [[words[0], words[2]], [words[2], words[0]], [words[1], words[0], words[2]]]
         found = {squeeze("".join(order)) for order in orders}
         return [Pattern(text=one, edges=size < 10, capitals=usual) for one in sorted(found) if len(one) >= LEAST]
     return _prose(squeezed)
@@ -313,6 +350,7 @@ _SHORT = re.compile(r"\d+(?:[.,'\u2019 /-]?\d+)*")
 _TAG = re.compile(r"<[^<>]*>")
 _RARE = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w{2,31};?|=[0-9A-Fa-f]{2}|=\r?\n|\\[uxUX0-7]")
 _CODES = re.compile(r"(?:\d{2,3}[ ,;.-]{1,2}){3}\d{2}|[01]{7}[01 ]|\d{16}")
+_FIGURES = re.compile(r"\d[\d ,;.-]{7,}")
 _SPACED = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,;-]{1,2}){4}")
 _UNSEEN = re.compile("[\u200b-\u200d\u2060\ufeff\ufe00-\ufe0f\U000e0020-\U000e007e\U000e0100-\U000e01ef]{3}")
 _KINDS = {
@@ -343,8 +381,10 @@ class Leaks:
     __slots__ = (
         "_around",
         "_common",
+        "_days",
         "_grams",
         "_heard",
+        "_heard_days",
         "_last",
         "_open",
         "_patterns",
@@ -356,13 +396,15 @@ class Leaks:
 
     def __init__(self, around: date) -> None:
         self._around = around
-        self._patterns: dict[tuple[str, bool, bool, Decimal | None], Pattern] = {}
+        self._patterns: dict[tuple[str, bool, bool, Decimal | None, date | None], Pattern] = {}
         self._grams: dict[str, list[tuple[Pattern, int]]] = {}
         self._short: dict[str, list[Pattern]] = {}
+        self._days: dict[date, Pattern] = {}
         self._tiny: dict[str, list[Pattern]] = {}
         self._windows: dict[str, list[tuple[Pattern, int]]] = {}
         self._common: dict[tuple[str, str], list[Hashable]] = {}
         self._heard = ""
+        self._heard_days: set[date] = set()
         self._tail = ""
         self._last = ""
         self._open: list[Fragment] = []
@@ -373,14 +415,16 @@ class Leaks:
     @property
     def full(self) -> bool:
         """Whether there were more values than are kept, so that no text can be said to be free of them."""
-        return len(self._patterns) >= MOST_PATTERNS
+        return len(self._patterns) >= MOST_PATTERNS or len(self._common) >= MOST_PATTERNS
 
     def add(self, value: Any, shape: Shape | None, name: str, source: Hashable) -> bool:
         """Keep a value that stood in a field of this name; whether it can be told from other texts."""
         found = patterns_of(value, shape, self._around)
         if not found:
+            if self.full:
+                return False
             common = self._common.setdefault((name, squeeze(str(value))), [])
-            if source not in common:
+            if len(common) < MOST_SOURCES and source not in common:
                 common.append(source)
             return False
         for pattern in found:
@@ -390,7 +434,7 @@ class Leaks:
             for inner in _inside(value[:MOST_LOOKED]):
                 for pattern in patterns_of(inner, None, self._around):
                     self._keep(pattern, source)
-        elif 6 <= len(text) < LONG and found[0].number is None:
+        elif 6 <= len(text) < LONG and found[0].number is None and found[0].day is None:
             for turned in (text[::-1], codecs.encode(text, "rot13")):
                 if turned != text:
                     near = found[0].edges and len(text) < 10
@@ -406,10 +450,10 @@ class Leaks:
                 self._keep(Pattern(text=text, edges=len(text) < 10, capitals=usual), source)
 
     def _keep(self, pattern: Pattern, source: Hashable) -> None:
-        key = (pattern.text, pattern.edges, pattern.capitals, pattern.number)
+        key = (pattern.text, pattern.edges, pattern.capitals, pattern.number, pattern.day)
         known = self._patterns.get(key)
         if known is not None:
-            if source not in known.sources:
+            if len(known.sources) < MOST_SOURCES and source not in known.sources:
                 known.sources.append(source)
             return
         if self.full:
@@ -417,7 +461,9 @@ class Leaks:
         pattern.sources.append(source)
         self._patterns[key] = pattern
         text = pattern.text
-        if len(text) >= LONG:
+        if pattern.day is not None:
+            self._days[pattern.day] = pattern
+        elif len(text) >= LONG:
             self._keep_windows(pattern)
         elif len(text) >= LEAST:
             for offset in range(STEP):
@@ -426,7 +472,7 @@ class Leaks:
             self._short.setdefault(text, []).append(pattern)
         else:
             self._tiny.setdefault(text[:2], []).append(pattern)
-        pattern.heard = text in self._heard
+        pattern.heard = text in self._heard or pattern.day in self._heard_days
 
     def _keep_windows(self, pattern: Pattern) -> None:
         text = pattern.text
@@ -442,6 +488,8 @@ class Leaks:
             for match in matches:
                 match.pattern.heard = True
         self._heard = (self._heard + squeeze(text))[-50_000:]
+        if len(self._heard_days) < 1_000:
+            self._heard_days.update(day for day, _, _ in days_in(text))
 
     def sent(self, text: str) -> None:
         """This has left: the rest of a value that follows later completes it."""
@@ -525,6 +573,11 @@ class Leaks:
         if found:
             places = _places(text)
             found = [match for match in found if _holds(match, text, places)]
+        if self._days:
+            for day, start, end in days_in(text):
+                if day in self._days:
+                    at = len(squeeze(text[:start]))
+                    found.append(Match(self._days[day], at, at + len(squeeze(text[start:end]))))
         if self._windows:
             self._quotes(squeezed, found)
         return found
@@ -564,6 +617,8 @@ class Leaks:
         found: list[Fragment] = []
         for at, pattern in self._starts(squeezed, hits):
             if not pattern.parts:
+                continue
+            if squeezed.startswith(pattern.text, at):
                 continue
             length = min(_common_length(squeezed, at, pattern.text, 0), len(pattern.text) - _PIECE)
             if length < LEAST:
@@ -640,7 +695,9 @@ def _is_encoded(text: str) -> bool:
                     return True
         if short and _SPACED.search(text):
             return True
-    return kinds.count("0") >= 8 and _CODES.search(text) is not None
+    if kinds.count("0") < 8:
+        return False
+    return any(_CODES.search(run[0]) is not None for run in _FIGURES.finditer(text))
 
 
 def _common_length(text: str, at: int, other: str, offset: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from html import unescape
 from typing import Literal
 from urllib.parse import unquote
@@ -43,6 +44,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.IGNORECASE | re.DOTALL)
 _PORTS = {"http": 80, "https": 443, "ftp": 21, "ws": 80, "wss": 443}
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\]")
 _NUMERIC_HOST = re.compile(r"(?:0x[0-9a-f]+|\d+)(?:\.(?:0x[0-9a-f]+|\d+))*")
+_GLUED = re.compile(r"(?<=[a-z0-9/])\.[A-Z][a-z]*$")
 MOST_LENGTH = 2_048
 """Characters of a link; nobody vouches for a longer one."""
 MOST_KEPT = 20_000
@@ -114,6 +116,7 @@ def trimmed(written: str) -> str:
     return written[:cut] if cut > 0 else written
 
 
+@lru_cache(maxsize=2_048)
 def read(written: str) -> Link | None:
     """Where an address leads; None where that cannot be said without guessing."""
     if len(written) > MOST_LENGTH or _ODD.search(written) is not None:
@@ -212,13 +215,26 @@ Standing = Literal["known", "stranger", "nowhere"]
 class SeenLinks:
     """The links that one run has seen, by who wrote them."""
 
-    __slots__ = ("_hosts", "_known", "_quarters", "_strange")
+    __slots__ = ("_hosts", "_known", "_quarters", "_strange", "named")
 
     def __init__(self) -> None:
         self._known: set[tuple[str, int | None, tuple[str, ...], str]] = set()
         self._hosts: set[str] = set()
         self._strange: set[tuple[str, int | None, tuple[str, ...], str]] = set()
         self._quarters: set[tuple[str, str]] = set()
+        self.named: set[str] = set()
+        """The hosts that the user named."""
+
+    def heard(self, text: str) -> None:
+        """The user's words. What follows a full stop without a blank may be the next sentence or part of the link."""
+        self.learn(text, trusted=True)
+        for written in links_in(text):
+            glued = _GLUED.search(written)
+            for reading in (written, written[: glued.start()]) if glued is not None else (written,):
+                self.learn(reading, trusted=True)
+                link = read(reading)
+                if link is not None and link.host and len(self.named) < MOST_KEPT:
+                    self.named.add(link.host)
 
     def learn(self, text: str, *, trusted: bool) -> None:
         """A text that somebody wrote: the user, the application or a tool; untrusted texts vouch for nothing."""
@@ -232,6 +248,10 @@ class SeenLinks:
             else:
                 self._strange.add(link.place)
                 self._quarters.add(link.quarter)
+
+    def was_read(self, link: Link) -> bool:
+        """Whether some text holds just this link."""
+        return link.place in self._strange or link.place in self._known
 
     def standing(self, link: Link | None) -> Standing:
         """Who has written a link, or at least another one to the same place."""
