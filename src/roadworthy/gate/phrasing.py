@@ -1,4 +1,4 @@
-"""How something is phrased: a text as a sparse vector of its words, pairs of words and parts of words.
+"""How something is phrased: a text as a sparse vector of its ideas, words, pairs of words and parts of words.
 
 What counts is what a text shares with the examples of a contract, and how much of it they do not know: a word that no
 example has adds to the length of the vector and to nothing else, so that strange texts come out small.
@@ -10,41 +10,51 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
-_TOKEN = re.compile(r"([^\s@]{1,64}@[^\s@]{1,255}|\w{2,10}://\S+|www\.\S+)|[^\W_]+")
+from roadworthy.gate.background import IDEAS, SMALL_TALK
+
+_TOKEN = re.compile(r"([^\s@]{1,64}@[^\s@]{1,255}|\w{2,10}://\S+|www\.\S+)|[^\W_]+(?:[-_./][^\W_]+)*")
+_PIECE = re.compile(r"[^\W_]+")
 _APOSTROPHE = re.compile(r"(?<=\w)['\u2019\u02bc](?=\w)")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _SUFFIXES = ("ings", "ing", "ed", "es", "s", "ly")
 _LONGEST = 40
 """A longer word is cut: its parts would outweigh the rest of the text."""
+_SHORTEST = 4
+"""Shorter letters beside digits are part of an id."""
 NUMBER = "0"
-"""Stands for a word with a digit in it: which number it is says nothing of what is wanted."""
+"""Stands for whatever has a digit in it: which number it is says nothing of what is wanted."""
 ADDRESS = "@"
 """Stands for an e-mail address or a link."""
 
-_PARTS = (2, 3, 4, 5)
+_PARTS = (3, 4, 5)
 """How many characters the parts of a word have; its beginning and end count as one."""
-_WEIGHTS = (0.5, 1.0, 0.5, 1.5)
-"""How much words, stems, pairs of words and parts of words count beside each other."""
+_WEIGHTS = (1.0, 1.0, 0.5, 1.5)
+"""How much ideas, stems, pairs of words and parts of words count beside each other."""
+
+_FIRST = 0.5
+"""The value of the first column, which is every text's: what is so before anything is said. Smaller learns faster."""
 
 Vector = tuple[tuple[int, ...], tuple[float, ...]]
 """The columns in which a text has a value, and the values."""
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, folded; a number and an address is stood for by its mark."""
+    """The words of a text, folded; numbers, ids and addresses are stood for by a mark."""
     text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold()
     found: list[str] = []
     for match in _TOKEN.finditer(_APOSTROPHE.sub("", text)):
-        word = match[0]
         if match[1] is not None:
             found.append(ADDRESS)
-        elif word.isalpha() or not any(c.isdigit() for c in word):
-            found.append(word[:_LONGEST])
-        else:
+            continue
+        pieces = _PIECE.findall(match[0])
+        if any(map(str.isdigit, match[0])):  # an id, an amount or a date, which may have a word before it
+            found += [piece[:_LONGEST] for piece in pieces if len(piece) >= _SHORTEST and piece.isalpha()]
             found.append(NUMBER)
+        else:
+            found += [piece[:_LONGEST] for piece in pieces]
     return found
 
 
@@ -65,19 +75,51 @@ def stem(word: str) -> str:
     return word
 
 
+_stem = lru_cache(maxsize=8192)(stem)
+_SAYS_NOTHING = frozenset(map(stem, SMALL_TALK.split()))
+
+
+def says_nothing(found: Sequence[str]) -> bool:
+    """Whether words ask for nothing: small talk, numbers and addresses alone."""
+    return all(word in (NUMBER, ADDRESS) or _stem(word) in _SAYS_NOTHING for word in found)
+
+
 @lru_cache(maxsize=8192)
 def _parts(word: str) -> tuple[str, ...]:
-    if word in (NUMBER, ADDRESS):
+    if len(word) == 1:
         return (word,)
     padded = f" {word} "
     return tuple(padded[at : at + n] for n in _PARTS for at in range(len(padded) - n + 1))
 
 
+@cache
+def _ideas() -> dict[str, tuple[str, ...]]:
+    """From a stem, or two with a blank between them, to the ideas that it belongs to."""
+    index: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(IDEAS.strip().splitlines()):
+        for word in line.split():
+            key = " ".join(map(stem, word.split("-")))
+            if str(number) not in index.get(key, ()):
+                index[key] = (*index.get(key, ()), str(number))
+    return index
+
+
 def _kinds(found: Sequence[str]) -> tuple[list[str], ...]:
-    """Every feature of a text, each kind by itself."""
+    """Every feature of a text, each kind by itself. What is no known idea and no small talk is an idea of its own."""
+    stems = [_stem(word) for word in found]
+    index = _ideas()
+    ideas: list[str] = []
+    before = ""
+    for word in stems:
+        ideas_here = (*index.get(word, ()), *index.get(f"{before} {word}", ()))
+        if ideas_here:
+            ideas += ideas_here
+        elif word not in _SAYS_NOTHING:
+            ideas.append(word)
+        before = word
     return (
-        list(found),
-        [stem(word) for word in found],
+        ideas,
+        stems,
         [f"{a} {b}" for a, b in pairwise(found)],
         [part for word in found for part in _parts(word)],
     )
@@ -94,6 +136,11 @@ def _of_count(count: int) -> float:
     return 1.0 + math.log(count) if count > 1 else 1.0
 
 
+@lru_cache(maxsize=8192)
+def _rarity(places: int, texts: int) -> float:
+    return math.log((1 + texts) / (1 + places)) + 1.0
+
+
 class Phrasing:
     """The phrasing of some texts: which columns they have, and the vector of any other text in these columns.
 
@@ -101,16 +148,16 @@ class Phrasing:
     column of the same length; that changes no product of two vectors and makes them several times as short.
     """
 
-    __slots__ = ("_known", "_strange", "columns", "learnt")
+    __slots__ = ("_known", "_texts", "columns", "learnt")
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
         """Learns from texts, each as its `words`."""
         kinds = [_kinds(text) for text in texts]
         rows: list[tuple[list[int], list[float]]] = [([], []) for _ in texts]
         lengths = [0.0 for _ in texts]
-        self.columns = 1  # the first is every text's: what is so before anything is said
-        self._strange = self._rarity(0, len(texts))
-        self._known: list[dict[str, tuple[int, float, float]]] = []
+        self.columns = 1
+        self._texts = len(texts)
+        self._known: list[dict[str, tuple[int, int, float]]] = []
         for kind, weight in enumerate(_WEIGHTS):
             standing: dict[str, list[tuple[int, int]]] = {}
             for text, features in enumerate(kinds):
@@ -119,16 +166,16 @@ class Phrasing:
             alike: dict[tuple[tuple[int, int], ...], list[str]] = {}
             for feature, places in standing.items():
                 alike.setdefault(tuple(places), []).append(feature)
-            known: dict[str, tuple[int, float, float]] = {}
+            known: dict[str, tuple[int, int, float]] = {}
             squares = [0.0 for _ in texts]
             begun = [len(row[0]) for row in rows]
             for places, features in alike.items():
                 column = self.columns
                 self.columns += 1
-                rarity = self._rarity(len(places), len(texts))
+                rarity = _rarity(len(places), len(texts))
                 together = math.sqrt(len(features))
                 for feature in features:
-                    known[feature] = (column, rarity, 1.0 / together)
+                    known[feature] = (column, len(places), 1.0 / together)
                 for text, count in places:
                     value = _of_count(count) * rarity * together
                     squares[text] += value * value
@@ -142,29 +189,30 @@ class Phrasing:
                     values[begun[text] :] = [v * scale for v in values[begun[text] :]]
             self._known.append(known)
         self.learnt: list[Vector] = [
-            ((0, *columns), (1.0, *(v / math.sqrt(length) for v in values)) if length else (1.0,))
+            ((0, *columns), (_FIRST, *(v / math.sqrt(length) for v in values)) if length else (_FIRST,))
             for (columns, values), length in zip(rows, lengths, strict=True)
         ]
         """The vectors of the texts that were learnt from; but for the first column they have length 1."""
 
-    @staticmethod
-    def _rarity(places: int, texts: int) -> float:
-        return math.log((1 + texts) / (1 + places)) + 1.0
+    def vector(self, text: Sequence[str], *, own: bool = False) -> Vector:
+        """A text, as its `words`, in these columns; but for the first at most 1 long, shorter by what is strange.
 
-    def vector(self, text: Sequence[str]) -> Vector:
-        """A text, as its `words`, in these columns; but for the first at most 1 long, shorter by what is strange."""
+        `own`: the text is one of those that were learnt from, and its vector is to be as if it were not.
+        """
         columns: dict[int, float] = {}
         length = 0.0
-        strange = self._strange
+        less = 1 if own else 0
+        texts = self._texts - less
+        strange = _rarity(0, texts)
         for features, known, weight in zip(_kinds(text), self._known, _WEIGHTS, strict=True):
             square = 0.0
             here: list[tuple[int, float]] = []
             for feature, count in _counted(features).items():
                 entry = known.get(feature)
-                if entry is None:
+                if entry is None or entry[1] == less:
                     value = _of_count(count) * strange
                 else:
-                    value = _of_count(count) * entry[1]
+                    value = _of_count(count) * _rarity(entry[1] - less, texts)
                     here.append((entry[0], value * entry[2]))
                 square += value * value
             if square:
@@ -173,4 +221,4 @@ class Phrasing:
                 for column, value in here:
                     columns[column] = columns.get(column, 0.0) + value * scale
         scale = 1.0 / math.sqrt(length) if length else 0.0
-        return ((0, *columns), (1.0, *(v * scale for v in columns.values())))
+        return ((0, *columns), (_FIRST, *(v * scale for v in columns.values())))

@@ -1,26 +1,47 @@
 """Is what the user wants in scope, and under which capability does it fall?
 
-Learnt from `means` and `examples` of the contract's capabilities and from nothing else, so it needs no model, no
-network and no data, and gives the same answer everywhere. It is a help for opening a capability, never a permission:
+Learnt from `means` and `examples` of the contract's capabilities and a small everyday vocabulary, so it needs no model,
+no network and no data, and gives the same answer everywhere. It helps to open a capability and is never a permission:
 what an open capability allows is decided action by action.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Literal
 
 from roadworthy.contract.model import Contract
-from roadworthy.gate.phrasing import Phrasing, words
+from roadworthy.gate.background import ELSEWHERE
+from roadworthy.gate.phrasing import Phrasing, says_nothing, words
 from roadworthy.gate.separators import Separators
 
 Certainty = Literal["in", "uncertain", "out"]
 
-_ROUNDS = 5
+_ROUNDS = 3
+_ROUNDS_AGAIN = 2
+"""How often the turns are gone over once some were taken out again."""
+_FOLDS = 4
+_ENOUGH = 500
+"""So many turns tell well enough how turns come out that were not learnt from."""
 _COST = 1.0
+_COST_ELSEWHERE = 0.05
+_STRANGERS = ELSEWHERE[1::2]
+_LEARNT_AGAINST = ELSEWHERE[::2]
+_TAIL = 1.645
+"""Standard deviations from the mean beyond which 1 of 20 lies."""
+_USUAL_SPREAD = 0.25
+_USUAL_WEIGHT = 5
+"""The spread of few scores is not known well; it is taken together with so many usual ones."""
+
+_LONGEST = 8000
+"""Characters of a turn that are read; whoever writes more says what they want before that."""
+_MOST_SENTENCES = 40
+_SENTENCE = re.compile(r"[.!?;\n\u3002\uff01\uff1f]+(?:\s|$)|\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,52 +49,137 @@ class Scope:
     """What the user's words were taken for."""
 
     capability: str | None
-    """The capability that fits best; None where nothing fits at all."""
+    """The capability that fits best; None where nothing is asked for or nothing fits."""
     certainty: Certainty
     """in: the words fall under the capability; uncertain: the user should be asked; out: no capability is meant."""
     scores: Mapping[str, float]
-    """How well each capability fits, best first; comparable within one contract only."""
+    """How well each capability fits, best first; from `bounds.sure` on it is taken to be meant."""
+    within: tuple[str, ...] = ()
+    """All capabilities that the words fall under, best first; several where a turn asks for several things."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """From where on a score is taken for something, as found with turns that were left out of the learning."""
+
+    sure: float
+    """Reached by 1 of 20 strangers' turns or fewer: in scope."""
+    possible: float
+    """Not reached by 1 of 20 turns that are in scope: below it, out of scope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopePolicy:
     """What the capabilities of a contract sound like. It is learnt from when first asked, once per meaning."""
 
-    capabilities: tuple[tuple[str, tuple[str, ...]], ...]
+    capabilities: tuple[tuple[str, str, tuple[str, ...]], ...]
     """Each capability with its meaning and its examples, in the order of their names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """A scope policy made ready for use."""
+
+    phrasing: Phrasing
+    separators: Separators
+    bounds: Bounds
 
 
 def compile_scope(contract: Contract) -> ScopePolicy | None:
     """The scope of a contract; None where no capability gives examples of what users say."""
-    if not any(spec.examples for spec in contract.capabilities.values()):
-        return None
-    return ScopePolicy(
-        capabilities=tuple((name, (spec.means, *spec.examples)) for name, spec in sorted(contract.capabilities.items()))
+    capabilities = tuple(
+        (name, spec.means, tuple(example for example in spec.examples if words(example)))
+        for name, spec in sorted(contract.capabilities.items())
     )
+    return ScopePolicy(capabilities=capabilities) if any(examples for _, _, examples in capabilities) else None
 
 
 @lru_cache(maxsize=64)
-def _learnt(policy: ScopePolicy) -> tuple[Phrasing, Separators]:
-    by_capability = [[(words(text), k) for text in texts] for k, (_, texts) in enumerate(policy.capabilities)]
-    turns = [turn for row in zip_longest(*by_capability) for turn in row if turn is not None]
-    phrasing = Phrasing([text for text, _ in turns])
+def learnt(policy: ScopePolicy) -> Learnt:
+    """The policy made ready; takes time in proportion to its examples, and none when it was asked for before."""
+    count = len(policy.capabilities)
+    rows = [
+        [(words(text), k, at > 0) for at, text in enumerate((means, *examples))]
+        for k, (_, means, examples) in enumerate(policy.capabilities)
+    ]
+    rows.append([(words(text), count, False) for text in _LEARNT_AGAINST])
+    # Turn about: what is learnt from many examples of one class in a row is forgotten over the next.
+    turns = [turn for row in zip_longest(*rows) for turn in row if turn is not None and turn[0]]
+    phrasing = Phrasing([text for text, _, _ in turns])
     separators = Separators(
         phrasing.learnt,
-        [k for _, k in turns],
-        classes=len(by_capability),
+        [k for _, k, _ in turns],
+        classes=count,
         columns=phrasing.columns,
-        costs=[_COST] * len(turns),
+        costs=[_COST_ELSEWHERE if k == count else _COST for _, k, _ in turns],
     )
     separators.fit(range(len(turns)), rounds=_ROUNDS)
-    return phrasing, separators
+    said = {at: text for at, (text, _, example) in enumerate(turns) if example}
+    return Learnt(phrasing=phrasing, separators=separators, bounds=_bounds(phrasing, separators, said))
+
+
+def _bounds(phrasing: Phrasing, separators: Separators, said: Mapping[int, list[str]]) -> Bounds:
+    """Calibrates on examples left out a part at a time, and on strangers' turns that were never learnt from."""
+    meant: list[float] = []
+    strange = [max(separators.margins(phrasing.vector(words(text)))) for text in _STRANGERS]
+    every = range(len(separators.labels))
+    of_class: dict[int, int] = {}
+    fold: dict[int, int] = {}
+    for example in said:
+        label = separators.labels[example]
+        fold[example] = of_class[label] = (of_class.get(label, -1) + 1) % _FOLDS
+    for part in range(_FOLDS):
+        if len(meant) >= _ENOUGH:
+            break
+        left_out = [example for example in said if fold[example] == part]
+        if not left_out:
+            break
+        others = separators.copy()
+        others.forget(left_out)
+        others.fit([example for example in every if fold.get(example) != part], rounds=_ROUNDS_AGAIN)
+        for example in left_out:
+            margins = others.margins(phrasing.vector(said[example], own=True))
+            meant.append(max(margins))
+            del margins[separators.labels[example]]
+            strange += [max(margins)] if margins else []
+    possible = _mean(meant) - _TAIL * _spread(meant)
+    sure = _mean(strange) + _TAIL * _spread(strange)
+    return Bounds(sure=max(sure, possible), possible=possible)
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores)
+
+
+def _spread(scores: Sequence[float]) -> float:
+    mean = _mean(scores)
+    squares = sum((score - mean) ** 2 for score in scores) + _USUAL_WEIGHT * _USUAL_SPREAD**2
+    return math.sqrt(squares / (len(scores) + _USUAL_WEIGHT))
 
 
 def classify(policy: ScopePolicy, text: str) -> Scope:
-    """What the user wants, by what they said in a turn."""
-    phrasing, separators = _learnt(policy)
-    margins = separators.margins(phrasing.vector(words(text)))
-    names = [name for name, _ in policy.capabilities]
-    scores = dict(sorted(zip(names, margins, strict=True), key=lambda item: -item[1]))
-    best = next(iter(scores))
-    certainty: Certainty = "in" if scores[best] >= 0.0 else "uncertain" if scores[best] >= -0.6 else "out"
-    return Scope(capability=None if certainty == "out" else best, certainty=certainty, scores=scores)
+    """What the user wants, by what they said in one turn.
+
+    A turn of several sentences is in scope when one of them is: people greet, thank and tell stories around what they
+    want. A turn that asks for nothing ("yes please", a number, an address) is uncertain, and names no capability.
+    """
+    ready = learnt(policy)
+    text = text[:_LONGEST]
+    best = [-math.inf] * len(policy.capabilities)
+    asked = False
+    sentences = [s for s in _SENTENCE.split(text) if s.strip()][:_MOST_SENTENCES]
+    for part in [text, *sentences] if len(sentences) > 1 else [text]:
+        found = words(part)
+        if says_nothing(found):
+            continue
+        asked = True
+        best = [max(a, b) for a, b in zip(best, ready.separators.margins(ready.phrasing.vector(found)), strict=True)]
+    if not asked:
+        return Scope(capability=None, certainty="uncertain", scores={})
+    order = sorted(range(len(best)), key=lambda k: -best[k])
+    scores = {policy.capabilities[k][0]: best[k] for k in order}
+    first = policy.capabilities[order[0]][0]
+    if scores[first] < ready.bounds.possible:
+        return Scope(capability=None, certainty="out", scores=scores)
+    within = tuple(name for name, score in scores.items() if score >= ready.bounds.sure)
+    return Scope(capability=first, certainty="in" if within else "uncertain", scores=scores, within=within)

@@ -98,11 +98,6 @@ class Separators:
         pick = _picker(columns)
         return [sum(map(mul, values, pick(weights))) for weights in self.weights]
 
-    def margins_of(self, example: int) -> list[float]:
-        """The margins of an example."""
-        pick, values = self._picks[example], self._vectors[example][1]
-        return [sum(map(mul, values, pick(weights))) for weights in self.weights]
-
 
 def _picker(columns: Sequence[int]) -> Callable[[Sequence[float]], tuple[float, ...]]:
     if len(columns) == 1:
