@@ -23,7 +23,10 @@ owner: {team: Care, accountable: lead}
 types:
   Money: {type: decimal, unit: EUR, min: "0.01", max: "500.00"}
 tools:
-  find: {effect: read, args: {order_no: string}, returns: {order_no: string, status: {type: string, enum: [lost, refunded]}}}
+  find:
+    effect: read
+    args: {order_no: string}
+    returns: {order_no: string, status: {type: string, enum: [lost, refunded]}}
   refund:
     effect: write
     args: {order_no: string, amount: Money}
