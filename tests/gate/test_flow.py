@@ -523,6 +523,46 @@ def test_a_link_of_outsiders_stays_theirs() -> None:
     assert flow.reply("https://good.test/read") == []
 
 
+def test_the_user_may_have_a_link_of_a_site_that_they_name() -> None:
+    written = "https://techs.example/auth/reset?token=asfbuy3y2"
+    flow = Flow().known().seen("read_ticket", {"body": f"Reset it here: {written}"}, ticket_id="1")
+    flow.state.hear("give me the link in that mail")
+    assert codes(flow.reply(written)) == [("stranger_link", "deny")]
+    flow.state.hear("the one of techs.example")
+    assert flow.reply(f"Here it is: {written}") == []
+    assert codes(flow.mail(written)) == [("stranger_link", "ask")]
+    for changed in ("https://techs.example/auth/reset?token=4111", "https://techs.example.evil.test/auth/reset"):
+        assert codes(flow.reply(changed)) == [("stranger_link", "deny")]
+
+
+def test_a_sentence_that_follows_a_link_without_a_blank_does_not_hide_it() -> None:
+    flow = Flow().known()
+    flow.state.hear("Post it on www.our-company.com.They wait for it.")
+    assert flow.mail("www.our-company.com") == []
+    assert codes(flow.mail("www.our-company.com.evil.test")) == [("stranger_link", "ask")]
+
+
+def test_links_are_judged_wherever_a_contract_says_whom_to_believe() -> None:
+    written: dict[str, Any] = {
+        "roadworthy": 1,
+        "agent": "a",
+        "version": "1",
+        "goal": "g",
+        "owner": {"team": "t", "accountable": "x"},
+        "tools": {
+            "read_page": {"effect": "read", "returns": {"type": "string", "trust": "untrusted"}},
+            "post": {"effect": "send", "args": {"body": "string"}, "returns": "string"},
+        },
+        "capabilities": {"care": {"means": "m", "tools": ["read_page", "post"]}},
+    }
+    flow = Flow(Contract.model_validate(written)).seen("read_page", "see www.evil-pages.test")
+    assert codes(flow.call("post", body="see www.evil-pages.test")) == [("stranger_link", "ask")]
+    assert codes(flow.reply("see www.evil-pages.test")) == [("stranger_link", "deny")]
+    written["tools"]["read_page"]["returns"] = "string"
+    silent = Contract.model_validate(written)
+    assert compile_flow(silent, silent.shapes) is None
+
+
 @pytest.mark.parametrize(
     "text",
     ["It costs 42.50 EUR, i.e. not much.", "Done.It was late.", "README.md and and/or", "Mail care@desk.example"],

@@ -177,6 +177,13 @@ def test_what_has_no_form(value: Any) -> None:
     assert forms_of(value) == sought(value) == seen(value) == ()
 
 
+def test_a_sentence_glued_to_a_link_hides_neither() -> None:
+    text = "Post it on www.our-company.com.They wait."
+    assert set(sought("www.our-company.com")) & keys(text)
+    assert set(sought("www.our-company.com.They")) & keys(text)
+    assert not set(sought("www.our-company.com.They")) & keys("Post it on www.our-company.com")
+
+
 def test_a_shorter_way_of_writing_holds_in_one_direction_only() -> None:
     assert "d:--03-31" in sought("2026-03-31")
     assert "d:--03-31" not in seen("2025-03-31")

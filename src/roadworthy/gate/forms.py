@@ -268,6 +268,9 @@ class _Scan:
         written = readings.trim_link(written)
         if not written:
             return
+        glued = readings.GLUED.search(written)
+        if glued is not None:  # what it is without the first word of the next sentence; what is written counts, too
+            self.link(start, written[: glued.start()])
         end = start + len(written)
         scheme, rest = readings.link_parts(written)
         if scheme in ("", "http", "https"):

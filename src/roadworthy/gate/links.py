@@ -223,7 +223,7 @@ class SeenLinks:
         self._strange: set[tuple[str, int | None, tuple[str, ...], str]] = set()
         self._quarters: set[tuple[str, str]] = set()
         self.named: set[str] = set()
-        """The hosts that the user named."""
+        """The hosts that the user named as such, and not a page of theirs."""
 
     def heard(self, text: str) -> None:
         """The user's words. What follows a full stop without a blank may be the next sentence or part of the link."""
@@ -233,7 +233,7 @@ class SeenLinks:
             for reading in (written, written[: glued.start()]) if glued is not None else (written,):
                 self.learn(reading, trusted=True)
                 link = read(reading)
-                if link is not None and link.host and len(self.named) < MOST_KEPT:
+                if link is not None and link.host and not (link.path or link.rest) and len(self.named) < MOST_KEPT:
                     self.named.add(link.host)
 
     def learn(self, text: str, *, trusted: bool) -> None:

@@ -448,6 +448,10 @@ def ends_as_host(top: str, bare_host: bool) -> bool:
     return top in _GENERIC or (len(top) == 2 and (not bare_host or top not in _NO_COUNTRY))
 
 
+GLUED = re.compile(r"(?<=[a-z0-9/])\.[A-Z][a-z]*$")
+"""The end of a sentence and the first word of the next, where nobody put a blank between them."""
+
+
 def trim_link(text: str) -> str:
     """A link as it stands in a sentence, without the punctuation that belongs to the sentence."""
     end = len(text)
