@@ -49,6 +49,7 @@ VERBS: Mapping[str, Verb] = {
     "inbox": Verb(module="roadworthy.cli.inbox", about="See what waits for a person, and answer it."),
     "worker": Verb(module="roadworthy.cli.worker", about="Do what people have decided, and drive on what waited."),
     "stop": Verb(module="roadworthy.cli.stop", about="Stop an agent, or one capability, at its next action."),
+    "undo": Verb(module="roadworthy.cli.undo", about="Take back what a run has done."),
     "people": Verb(module="roadworthy.cli.people", about="Say who may decide what, and make the keys that prove it."),
     "contract": Verb(module="roadworthy.cli.contract", about="Sign a contract, so that its levels may be used."),
     "ledger": Verb(module="roadworthy.cli.ledger", about="Read what an agent did, and why it was allowed to."),

@@ -15,6 +15,8 @@ from roadworthy.cli.terminal import columns, err, json_line, out, shown
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry, Kind, Realm
+from roadworthy.ledger.explain import explain as explained
+from roadworthy.ledger.explain import in_words
 from roadworthy.ledger.rows import RunSummary
 from roadworthy.ledger.store import Ledger
 
@@ -24,7 +26,8 @@ _SHOWN_RUNS: Final = 50
 _CUT: Final = 600
 _COLOURS: Final[Mapping[str, str]] = {
     "user": "cyan", "agent": "green", "deny": "bold red", "clarify": "yellow", "ask": "yellow", "failed": "red",
-    "in_doubt": "bold magenta", "denied": "bold red", "stop": "bold red", "person": "magenta",
+    "in_doubt": "bold magenta", "denied": "bold red", "stop": "bold red", "person": "magenta", "gate": "blue",
+    "undone": "magenta", "left": "bold red",
 }  # fmt: skip
 
 
@@ -62,6 +65,30 @@ def show(
                 json_line(asdict(entry))
         else:
             _tell(found)
+    return 0
+
+
+@app.command()
+def explain(
+    ledger: Annotated[Path, typer.Argument(help="The ledger file.")],
+    action: Annotated[str, typer.Argument(help="The action's id, or RUN#3 for the third action of a run.")],
+    json: Annotated[bool, typer.Option("--json", help="All of it as a line of JSON, uncut.")] = False,
+) -> int:
+    """Explain one action: who wanted it, by which contract, what was ruled and why, who agreed, and what came of it.
+
+    The ledger is only read. Exit codes: 0 explained, 2 no such ledger or action.
+    """
+    with Ledger.open(ledger, read_only=True) as opened:
+        found = explained(opened, action)
+    if json:
+        json_line(asdict(found))
+        return 0
+    for label, text in in_words(found):
+        first, *more = shown(text).split("\n")
+        label = shown(label, lines=False)
+        out().print(Text.assemble((f"{label:<9}", _COLOURS.get(label, "bold")), " ", first))
+        for line in more:
+            out().print(Text(" " * 10 + line))
     return 0
 
 
@@ -200,7 +227,12 @@ def _action(entry: Entry) -> Iterator[tuple[str, str]]:
     body = entry.body
     args = cast("Mapping[str, Any]", body.get("args") or {})
     listed = ", ".join(f"{name}={_brief(dumps(value).decode())}" for name, value in args.items())
-    yield "calls", f"{_number(entry.cause)}{body.get('tool')}({listed})"
+    what = f"{_number(entry.cause)}{body.get('tool')}({listed})"
+    if body.get("by"):
+        of = f" for {_number(str(body['for'])).strip()}" if body.get("for") else ""
+        yield "gate", f"{what}, {body['by']}{of}"
+    else:
+        yield "calls", what
 
 
 def _stop(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -234,6 +266,14 @@ def _handover(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "person", f"{body.get('to') or 'a person'} takes over: {_brief(body.get('reason', ''))}"
 
 
+def _undo(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    if "action" in body:
+        yield str(body.get("came")), f"{_number(str(body['action']))}{_brief(body.get('text', ''))}"
+    else:
+        yield "person", f"{body.get('by')} undoes the run: {_brief(body.get('because', ''))}"
+
+
 def _nothing(entry: Entry) -> Iterator[tuple[str, str]]:
     del entry  # an intent is told by its outcome, or by the lack of one
     yield from ()
@@ -251,5 +291,6 @@ _TELLERS: Final[Mapping[str, Callable[[Entry], Iterator[tuple[str, str]]]]] = {
     "question": _question,
     "answer": _answer,
     "handover": _handover,
+    "undo": _undo,
     "contract": _contract,
 }
