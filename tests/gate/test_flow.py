@@ -266,6 +266,12 @@ def test_a_number_to_call_is_found_in_every_way_of_writing_it(text: str) -> None
     assert codes(Flow().known().call("post", channel="x", text=f"Call {text}!")) == [LEAK]
 
 
+@pytest.mark.parametrize("text", ["J\u00f6rg M\u00fcller", "Joerg Mueller", "JORG MULLER", "M\u00fcller, J\u00f6rg"])
+def test_a_name_with_umlauts_is_found_without_them(text: str) -> None:
+    flow = Flow().known().seen("search_customers", [{**BOB, "name": "J\u00f6rg M\u00fcller"}], name="x")
+    assert codes(flow.reply(f"Is it {text}?")) == [LEAK]
+
+
 @pytest.mark.parametrize("text", ["Lovelace, Ada", "ADA LOVELACE", "ada lovelace", "Ada\nLovelace", "AdaLovelace.pdf"])
 def test_a_name_is_found_in_every_order(text: str) -> None:
     assert codes(Flow().known().call("post", channel="x", text=f"From {text}")) == [LEAK]
@@ -540,6 +546,17 @@ def test_a_sentence_that_follows_a_link_without_a_blank_does_not_hide_it() -> No
     flow.state.hear("Post it on www.our-company.com.They wait for it.")
     assert flow.mail("www.our-company.com") == []
     assert codes(flow.mail("www.our-company.com.evil.test")) == [("stranger_link", "ask")]
+
+
+def test_a_link_takes_along_what_stands_in_it() -> None:
+    flow = Flow().known().seen("opening_hours", {"text": "https://hours.example.org/a?for=ada@example.com"})
+    assert flow.reply("See https://hours.example.org/a?for=ada@example.com") == []
+    assert flow.reply("See https://hours.example.org/b?for=me") == []
+    assert codes(flow.reply("See https://hours.example.org/b?for=ada%40example.com")) == [LEAK]
+    assert flow.reply("See https://help.example.com/b?for=ada%40example.com") == []
+    assert codes(flow.reply("![](https://help.example.com/b.png?for=ada%40example.com)")) == [LEAK]
+    assert codes(flow.mail('<img src="https://help.example.com/Ada-Lovelace.png">')) == [LEAK]
+    assert flow.mail("![logo](https://help.example.com/logo.png)") == []
 
 
 def test_links_are_judged_wherever_a_contract_says_whom_to_believe() -> None:

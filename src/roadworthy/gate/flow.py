@@ -140,13 +140,12 @@ def _vouched(place: Destination, value: str, state: RunState, run: Labelled) -> 
 
 
 def _stranger(tool: str, place: Destination, value: str) -> Reason:
-    shown = repr(value if len(value) <= 80 else value[:77] + "...")
     cure = (
         "Use a destination from there, or escalate to a person."
         if place.otherwise == "deny"
         else "A person must approve it; a destination from there needs nobody."
     )
-    text = f"{'.'.join(place.path)} of {tool} is {shown}, which {place.named} does not know. {cure}"
+    text = f"{'.'.join(place.path)} of {tool} is {_shown(value)}, which is not known to {place.named}. {cure}"
     return Reason(rule="destinations", code="stranger_destination", text=text, ruling=place.otherwise)
 
 
@@ -341,17 +340,23 @@ _NAMES = {"reply": "reply", "ask_user": "question to the user", "escalate": "han
 
 def _links(flow: FlowPolicy, state: RunState, sink: Sink, texts: Sequence[str], reasons: list[Reason]) -> None:
     strange: dict[str, str] = {}
+    run = cast("Labelled", state.flow)
     for text in texts:
-        for link in links.links_in(text):
+        found = links.links_in(text)
+        if not found:
+            continue
+        loaded = run.leaks is not None and links.loads(text)
+        for link in found:
             standing = _standing(flow, state, link)
             if standing == "stranger" and sink.to_user and _asked_for(state, link):
                 continue
-            if standing != "known":
+            if standing in ("stranger", "nowhere"):
                 strange.setdefault(link, standing)
+            elif run.leaks is not None and (standing == "near" or (standing == "declared" and loaded)):
+                _carried(run.leaks, link, reasons)
     if not strange:
         return
     first = next(iter(strange))
-    shown = repr(first if len(first) <= 80 else first[:77] + "...")
     also = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
     whence = (
         "was read in text that outsiders can write"
@@ -364,14 +369,12 @@ def _links(flow: FlowPolicy, state: RunState, sink: Sink, texts: Sequence[str], 
         if sink.to_user
         else "Leave it out, or a person must approve it."
     )
-    reasons.append(
-        Reason(
-            rule="links",
-            code="stranger_link",
-            text=f"The link {shown}{also} {whence}. {cure}",
-            ruling=ruling,
-        )
-    )
+    text = f"The link {_shown(first)}{also} {whence}. {cure}"
+    reasons.append(Reason(rule="links", code="stranger_link", text=text, ruling=ruling))
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def _asked_for(state: RunState, written: str) -> bool:
@@ -380,23 +383,37 @@ def _asked_for(state: RunState, written: str) -> bool:
     return link is not None and run.seen is not None and link.host in run.seen.named and run.seen.was_read(link)
 
 
-def _standing(flow: FlowPolicy, state: RunState, address: str) -> links.Standing:
+def _carried(leaks: Leaks, link: str, reasons: list[Reason]) -> None:
+    """A link that the agent has put together takes with it what stands in it, whoever reads the text around it."""
+    looked = leaks.look(link)
+    carried = [m.pattern for _, matches in looked.readings for m in matches]
+    if carried:
+        origins = dict.fromkeys(cast("Labels", source).origin for pattern in carried for source in pattern.sources)
+        what = ", ".join(list(origins)[:3])
+        text = f"A link of this text carries labelled data ({what}) to its host. Leave the data out of the link."
+        reasons.append(Reason(rule="links", code="exfiltrated", text=text, ruling="deny"))
+
+
+def _standing(flow: FlowPolicy, state: RunState, address: str) -> links.Standing | Literal["declared"]:
     link = links.read(address)
     if link is None:
         return "nowhere"
-    for prefix in flow.prefixes:
-        if links.begins(link if link.scheme else replace(link, scheme=prefix.scheme), prefix):
-            return "known"
     run = cast("Labelled", state.flow)
     standing = run.seen.standing(link) if run.seen is not None else "nowhere"
-    if standing == "known" or not link.host:
+    if standing == "known":
+        return standing
+    for prefix in flow.prefixes:
+        if links.begins(link if link.scheme else replace(link, scheme=prefix.scheme), prefix):
+            return "declared"
+    if standing == "near" or not link.host:
         return standing
     given = links.SeenLinks()
     given.learn(flow.known_links, trusted=True)
     for _, value in leaves_of(state.facts, ()):
         if isinstance(value, str):
             given.learn(value, trusted=True)
-    return "known" if given.standing(link) == "known" else standing
+    there = given.standing(link)
+    return there if there in ("known", "near") else standing
 
 
 # Claims --------------------------------------------------------------------------------------------------------------

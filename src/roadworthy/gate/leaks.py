@@ -159,6 +159,7 @@ _PLAIN_NUMBER = re.compile(r"-?\d{1,15}\.\d{1,15}")
 _PHONE = re.compile(r"[+0(][\d\s()./-]{7,}")
 _INSIDE = re.compile(r"[^\s@<>(),;:]+@[^\s@<>(),;:]+\.[^\W_]+|\+?\d(?:[ /().-]?\d){6,}|[^\W_]*\d[^\W_]*(?:-[^\W_]+)*")
 _WORDS = re.compile(r"[^\W\d_]+(?:['\u2019.-][^\W\d_]+)*\.?")
+_UMLAUTS = {0xE4: "ae", 0xF6: "oe", 0xFC: "ue", 0xC4: "Ae", 0xD6: "Oe", 0xDC: "Ue"}
 _MONTHS = {
     name: number
     for number, names in enumerate(
@@ -208,7 +209,10 @@ def patterns_of(value: Any, shape: Shape | None, around: date) -> list[Pattern]:
         return []
     if _PHONE.fullmatch(text):
         return _phone(text)
-    return _text(text)
+    found = _text(text)
+    if not text.isascii() and (plain := text.translate(_UMLAUTS)) != text:
+        found = found + _text(plain)
+    return found
 
 
 def _numbers(value: int | float | Decimal) -> list[Pattern]:

@@ -38,6 +38,10 @@ _LINK = re.compile(
 )
 _HINT = re.compile(r"[.\u3002][^\W\d]|//|:[\\/a-zA-Z]|\\\\|&[#\w]")
 _ANOTHER = re.compile(r"(?:https?|ftp|wss?):[/\\]{2}|\]\(", re.IGNORECASE)
+_LOADED = re.compile(
+    r"!\[|\b(?:src|srcset|background|poster|data|action)\s*=|url\(|@import|<(?:link|iframe|object|embed|meta)\b",
+    re.IGNORECASE,
+)
 _ODD = re.compile(r"[\x00-\x20\x7f\\]")
 _TRAILING = ".,;:!?'\"*_~]}>|"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.IGNORECASE | re.DOTALL)
@@ -99,6 +103,11 @@ def links_in(text: str) -> list[str]:
                 elif written.startswith(("//", "\\\\"), another.end()):
                     found.append(trimmed(written[another.end() :]))
     return found
+
+
+def loads(text: str) -> bool:
+    """Whether a text has something in it that is fetched as soon as the text is shown, such as a picture."""
+    return _LOADED.search(text) is not None
 
 
 def trimmed(written: str) -> str:
@@ -208,8 +217,9 @@ def begins(link: Link, prefix: Link) -> bool:
     return link.path[: len(prefix.path)] == prefix.path
 
 
-Standing = Literal["known", "stranger", "nowhere"]
-"""Whether somebody vouches for a link; `stranger`: it was seen in untrusted text alone."""
+Standing = Literal["known", "near", "stranger", "nowhere"]
+"""Whether somebody vouches for a link; `near`: for another one on its host, `stranger`: it was seen in untrusted text
+alone."""
 
 
 class SeenLinks:
@@ -261,4 +271,4 @@ class SeenLinks:
             return "known"
         if link.place in self._strange or link.quarter in self._quarters:
             return "stranger"
-        return "known" if link.host in self._hosts else "nowhere"
+        return "near" if link.host in self._hosts else "nowhere"
