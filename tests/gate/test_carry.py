@@ -659,3 +659,53 @@ def test_time_runs_as_the_clock_says() -> None:
     real.sleep(0.01)
     asyncio.run(real.asleep(0.01))
     assert real.monotonic() - began >= 0.019
+
+
+RESILIENT = """
+roadworthy: 1
+agent: resilient
+version: "1"
+goal: g
+owner: {team: t, accountable: x}
+tools:
+  look: {effect: read, args: {n: integer}, timeout: 20s, retries: 2, breaker: {failures: 4, within: 1h, open_for: 1h}}
+  push: {effect: write, args: {n: integer}}
+capabilities: {c: {means: m, tools: [look, push], autonomy: {start: autonomous, approver: x}}}
+budgets: {run: {wall: 60s}}
+"""
+
+
+def test_the_contract_says_how_calls_are_carried(ledger: Ledger) -> None:
+    clock = VirtualClock()
+    run = Gate(Contract.loads(RESILIENT), ledger, clock=clock).run(id="r", capability="c")
+    script = Script(Unavailable(503), ConnectionResetError(), "here")
+    assert run.call("look", {"n": 1}, script).value == "here"
+    (outcome,) = ledger.entries(run="r", kind="outcome")
+    assert outcome.body["attempts"] == 3
+    assert 0 < clock.monotonic() < 1
+    assert run.call("look", {"n": 2}, Script(Unavailable(503))).status == "failed"
+    refused = run.call("look", {"n": 3}, script)
+    assert (refused.status, refused.done) == ("failed", "blocked")
+    assert "is left alone for another" in refused.text
+    assert len(script.calls) == 3
+
+
+def test_the_time_of_the_run_bounds_a_tool_without_a_timeout(ledger: Ledger) -> None:
+    release = threading.Event()
+
+    def hang(n: int) -> None:
+        release.wait(30)
+
+    run = Gate(Contract.loads(RESILIENT.replace("wall: 60s", "wall: 200ms")), ledger).run(id="r", capability="c")
+    assert run.call("push", {"n": 1}, hang).status == "in_doubt"
+    release.set()
+
+
+def test_fifty_megabytes_are_told_and_recorded_in_part(ledger: Ledger) -> None:
+    run = Gate(Contract.loads(RESILIENT), ledger).run(id="r", capability="c")
+    for tool in ("look", "push"):
+        outcome = run.call(tool, {"n": 1}, Script("x" * 50_000_000))
+        assert outcome.ok
+        assert outcome.text.endswith("is cut after 1,048,576.)")
+    bodies = [entry.body for entry in ledger.entries(run="r", kind="outcome")]
+    assert [len(body["sha256"]) for body in bodies] == [64, 64]
