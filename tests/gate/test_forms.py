@@ -195,6 +195,27 @@ def test_a_shorter_way_of_writing_holds_in_one_direction_only() -> None:
     assert not set(sought("1234-5678")) & set(seen("12345-678"))
 
 
+def test_an_id_may_be_said_without_the_letters_that_all_of_its_kind_begin_with() -> None:
+    order = Shape(type="string", entity="shop.Order", pattern="#W[0-9]{7}")
+    assert stands_in("The order ID is 9502126.", "#W9502126", order)
+    assert mentions("Shall I cancel order 9502126?", "#W9502126", order)
+    assert not stands_in("The order ID is 9502127.", "#W9502126", order)
+    assert not stands_in("The order ID is 09502126.", "#W9502126", order)
+    assert not stands_in("The order ID is X9502126.", "#W9502126", order)
+    assert not stands_in("The order ID is 9502126.", "#W9502126", KEY)
+    assert not set(sought("#W9502126", order)) & set(seen("9502126", TEXT))  # another system's id, typed
+    assert not stands_in("room 123", "C-123", Shape(type="string", pattern="C-[0-9]{3}"))
+    assert not stands_in("order 9502126", "A9502126", Shape(type="string", pattern="[A-Z][0-9]{7}"))
+
+
+@pytest.mark.parametrize(
+    "host", ["https://x.com/" + ".A" * 5_000, "https://x.com" + ".B" * 5_000 + ".", "https://x.com.Now"]
+)
+def test_sentences_glued_to_a_link_are_cut_off_once(host: str) -> None:
+    assert keys(host)
+    assert "u:https://x.com/" in keys("https://x.com.Now")
+
+
 def test_places_are_those_of_the_text_as_it_was_given() -> None:
     wide = "".join(chr(ord(c) + 0xFEE0) for c in "42,00")
     text = f"so\u200b: {wide}\u00a0€ to A\u0301da@example.com"

@@ -19,8 +19,9 @@ What is only alike has other forms: as ids, 00123456 and 123456 are two, C-00012
 
 Three ways of writing say less than the value itself, and hold in one direction only: "31 March" may mean 2026-03-31,
 but 2025-03-31 never does. So there are forms that only texts have (`d:--03-31`) and forms of the parts that a shorter
-way of writing asks for (`j:` digits whose groups were joined, `pt:` a telephone number behind its country, `u:*//` a
-link behind its scheme). `sought` adds the first to the forms of a value, `seen` and `scan` add the second. Keep a
+way of writing asks for (`j:` digits whose groups were joined, `xd:` digits of which an id may have been meant without
+the letters that all ids of its kind begin with, `pt:` a telephone number behind its country, `u:*//` a link behind its
+scheme). `sought` adds the first to the forms of a value, `seen` and `scan` add the second. Keep a
 typed value under `seen`, a text under `scan` or `keys`, and look a value up by `sought`; `forms_of` alone, on both
 sides, is what is exactly the same.
 
@@ -34,6 +35,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from roadworthy.contract.shapes import Shape
@@ -106,7 +108,7 @@ def weak(form: Form) -> bool:
     kind, _, rest = form.partition(":")
     if kind == "n":
         return sum(map(str.isdigit, rest)) <= 2
-    if kind in ("w", "x"):
+    if kind in ("w", "x", "xd"):
         return rest in _PLAIN_WORDS or (rest.isascii() and sum(map(str.isalnum, rest)) < 4)
     return kind == "d" and rest.startswith("--")
 
@@ -134,6 +136,8 @@ _NOTED: Mapping[str, int] = {
     **dict.fromkeys(readings.NUMBER_WORDS, 1),
 }
 _MOST_IN_A_RUN = 8
+_LEAST_BARE = 4
+"""Digits that an id has, at least, when its letters may be left out."""
 _LETTERS_BEFORE = re.compile(r"(?:^|[^\w.,/@&+%-])([^\W\d_]{1,4})$")
 _NO_ID_BEGINS = frozenset(
     _each(
@@ -266,11 +270,14 @@ class _Scan:
 
     def link(self, start: int, written: str) -> None:
         written = readings.trim_link(written)
-        if not written:
-            return
         glued = readings.GLUED.search(written)
         if glued is not None:  # what it is without the first word of the next sentence; what is written counts, too
-            self.link(start, written[: glued.start()])
+            self.one_link(start, readings.trim_link(written[: glued.start()]))
+        self.one_link(start, written)
+
+    def one_link(self, start: int, written: str) -> None:
+        if not written:
+            return
         end = start + len(written)
         scheme, rest = readings.link_parts(written)
         if scheme in ("", "http", "https"):
@@ -439,6 +446,8 @@ class _Scan:
             if len(written) <= readings.MOST_DIGITS and (written[0] != "0" or len(written) == 1):
                 self.number(sign + written, first, last, unit, scale)
             self.add("x:" + written, start, end)
+            if len(written) >= _LEAST_BARE:
+                self.add("xd:" + written, start, end)
             if len(written) == 8:
                 day = readings.compact_day(written)
                 if day is not None:
@@ -775,7 +784,7 @@ def _by_shape(found: list[Form], shape: Shape | None, text: str) -> tuple[Form, 
     """Those of the readings of a whole text that its meaning allows."""
     kinds: dict[str, list[Form]] = {}
     for form in found:
-        if not form.startswith(("j:", "pt:", "u:*", "d:--")):
+        if not form.startswith(("j:", "xd:", "pt:", "u:*", "d:--")):
             inside = kinds.setdefault(form.partition(":")[0], [])
             if form not in inside:
                 inside.append(form)
@@ -797,11 +806,21 @@ def _by_shape(found: list[Form], shape: Shape | None, text: str) -> tuple[Form, 
     return tuple(kinds.get("w", ())) if len(kinds) == 1 else ()
 
 
+_ALL_BEGIN = re.compile(r"\^?#?([A-Za-z]{1,6})[-_]?(?:\[0-9\]|\\d)(?:[+*]|\{\d+(?:,\d*)?\})\$?")
+
+
+@lru_cache(maxsize=1024)
+def _letters_of_all(pattern: str) -> str:
+    """The letters with which all ids of a pattern such as `C-[0-9]{6}` begin; empty where there are none."""
+    match = _ALL_BEGIN.fullmatch(pattern)
+    return match[1].lower() if match is not None else ""
+
+
 def sought(value: Any, shape: Shape | None = None) -> tuple[Form, ...]:
     """The forms by which a value is looked up: its own, and the looser ones that only a text has.
 
     A day is found without its year, a telephone number without its country, a link without its scheme, digits however
-    they are grouped.
+    they are grouped, and an id without its letters where its pattern says that all ids of the kind begin with them.
     """
     own = forms_of(value, shape)
     more: list[Form] = []
@@ -816,6 +835,11 @@ def sought(value: Any, shape: Shape | None = None) -> tuple[Form, ...]:
                     more.append("j:" + rest)
             elif len(rest) > 7 and (joined := rest.replace("-", "")).isdigit():
                 more.append("x:" + joined)
+            elif shape is not None and shape.pattern is not None:
+                letters = _letters_of_all(shape.pattern)
+                digits = rest[len(letters) + 1 :]
+                if letters and rest.startswith(letters + "-") and digits.isdigit() and len(digits) >= _LEAST_BARE:
+                    more.append("xd:" + digits)
         elif kind == "p:":
             if form[2] == "+":
                 digits = form[3:]
