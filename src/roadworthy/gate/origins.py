@@ -36,6 +36,7 @@ from roadworthy.gate.checked import (
 from roadworthy.gate.forms import Form
 from roadworthy.gate.sightings import (
     COUNT,
+    ENCODED,
     GLUE,
     MOST_TEXT,
     Index,
@@ -72,14 +73,26 @@ def judge(
     spec = origins.tools[tool.name]
     reasons: list[Reason] = []
     shown: dict[str, tuple[str, ...]] = {}
+    masks = index.masks
+    plain = not origins.entities or not (index.owners or index.groups)
     for checked in spec.checked:
-        if len(checked.path) == 1:
-            value = args.get(checked.path[0])
+        path = checked.path
+        if len(path) == 1:
+            value = args.get(path[0])
             if value is None:
                 continue
-            values: Iterable[Any] = values_at(value, ()) if isinstance(value, dict | list) else (value,)
+            if isinstance(value, dict | list):
+                values: Iterable[Any] = values_at(value, ())
+            else:
+                mask = 0
+                for place in checked.places(value):
+                    mask |= masks.get(place, 0)
+                if mask & checked.allowed and plain and not checked.contract:
+                    shown[checked.label] = names_of(mask)  # as most are: seen in a good place, and nobody else's
+                    continue
+                values = (value,)
         else:
-            values = values_at(args, checked.path)
+            values = values_at(args, path)
         total = -1
         for value in values:
             mask, reason = _Judging(policy, state, index, spec, checked, args, value).verdict()
@@ -251,7 +264,7 @@ class _Judging:
         return _reckon(target, amounts, counts, index.spoken)
 
     def _decoded(self) -> Mask:
-        if not isinstance(self.value, str):
+        if not isinstance(self.value, str) or not ENCODED.search(self.value, 0, MOST_TEXT):
             return 0
         mask = 0
         for said in forms.decoded(self.value):
@@ -401,7 +414,8 @@ class _Judging:
         index = self.index
         mine = index.features.get((entity, key), set())
         theirs = [index.features.get((entity, rival), set[Form]()) for rival in rivals]
-        said = mine & index.user
+        # What the application vouches for tells of the user, too: the address that they have signed in with, say.
+        said = {form for form in mine if form in index.user or index.masks.get(form, 0) & FACTS}
         if said and all(not said <= other for other in theirs):
             return True
         if self._named(mine) and not any(map(self._named, theirs)):
@@ -456,6 +470,8 @@ def _shown(value: Any) -> str:
 
 
 _CENT = Decimal("0.01")
+_MOST_SHARES = 12
+"""Into so many parts an amount is split on the user's word."""
 
 
 def _reckon(target: Decimal, amounts: Mapping[Decimal, Mask], counts: Mapping[Decimal, Mask], said: Spoken) -> Mask:
@@ -473,17 +489,19 @@ def _reckon(target: Decimal, amounts: Mapping[Decimal, Mask], counts: Mapping[De
         rest = amounts.get(target - amount) or amounts.get(target + amount)
         if rest:
             return worst(mask, rest)
-        times = target / amount
-        if times in counts and times != 1:
-            return worst(mask, counts[times])
-        for share in said.percents:
-            part = amount * share / 100
+    for count, mask in counts.items():
+        one = target / count
+        if one in amounts and one * count == target:
+            return worst(mask, amounts[one])
+    shares = {*said.parts, *(int(count) for count, mask in counts.items() if mask & USER and count <= _MOST_SHARES)}
+    if not shares and not said.percents:
+        return 0
+    for amount, mask in amounts.items():
+        for percent in said.percents:
+            part = amount * percent / 100
             if target in {p.quantize(_CENT) for p in (part, amount + part, amount - part)}:
                 return worst(mask, USER)
-        for parts in said.parts:
-            if target == (amount / parts).quantize(_CENT):
+        for share in shares:
+            if abs(amount / share - target) < _CENT and target == (amount / share).quantize(_CENT):
                 return worst(mask, USER)
-        for count, counted in counts.items():
-            if counted & USER and count and target == (amount / count).quantize(_CENT):
-                return worst(mask, counted)
     return 0
