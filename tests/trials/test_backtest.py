@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from roadworthy.contract.model import Contract
-from roadworthy.core.errors import ContractError, UsageError
+from roadworthy.core.errors import UsageError
 from roadworthy.trials.backtest import BacktestReport, JudgedCall, backtest
 
 CONTRACT = """
@@ -120,18 +120,18 @@ def test_user_messages_are_heard_and_others_are_not(tmp_path: Path) -> None:
 
 
 def test_the_subject_comes_from_the_look_up_or_from_meta(tmp_path: Path) -> None:
-    found = calls(tmp_path, "refund", GET, REFUND)
+    found = calls(tmp_path, "refund 1", GET, REFUND)
     assert rulings(found) == ["deny access", "deny access"]
     assert "find_customer" in found[0].why
-    assert rulings(calls(tmp_path, "refund", GET, REFUND, meta={"subject": "C1"})) == ["allow", "allow"]
+    assert rulings(calls(tmp_path, "refund 1", GET, REFUND, meta={"subject": "C1"})) == ["allow", "allow"]
     strangers = {**ORDER, "customer_no": "C2"}
-    found = calls(tmp_path, "refund", ("orders_get", {"order_no": "1"}, strangers), REFUND, meta={"subject": "C1"})
+    found = calls(tmp_path, "refund 1", ("orders_get", {"order_no": "1"}, strangers), REFUND, meta={"subject": "C1"})
     assert rulings(found) == ["allow", "deny access"]
 
 
 def test_a_second_customer_is_withheld(tmp_path: Path) -> None:
     other: Turn = ("find_customer", {"email": "bob@example.com"}, "C2")
-    found = calls(tmp_path, "refund", FIND, other, GET, REFUND)
+    found = calls(tmp_path, "refund 1", FIND, other, GET, REFUND)
     assert rulings(found) == ["allow", "deny access", "allow", "allow"]
     assert "C1" in found[1].why
 
@@ -139,8 +139,8 @@ def test_a_second_customer_is_withheld(tmp_path: Path) -> None:
 def test_results_are_observed_also_where_the_call_was_ruled_out(tmp_path: Path) -> None:
     """The rest of the recorded conversation rests on them, and what was done was done."""
     early: Turn = ("orders.get", {"order_no": "1"}, ORDER)
-    assert rulings(calls(tmp_path, "refund", early, FIND, REFUND)) == ["deny access", "allow", "deny access"]
-    assert rulings(calls(tmp_path, FIND, GET, REFUND, "refund", REFUND)) == [
+    assert rulings(calls(tmp_path, "refund 1", early, FIND, REFUND)) == ["deny access", "allow", "deny access"]
+    assert rulings(calls(tmp_path, "1", FIND, GET, REFUND, "refund 1", REFUND)) == [
         "allow",
         "allow",
         "clarify asked-for",
@@ -150,17 +150,17 @@ def test_results_are_observed_also_where_the_call_was_ruled_out(tmp_path: Path) 
 
 def test_a_result_that_says_it_failed_counts_for_nothing(tmp_path: Path) -> None:
     failed: Turn = ("orders.refund", {"order_no": "1", "amount": "42.00"}, "Error: try again")
-    found = calls(tmp_path, "refund", FIND, GET, failed, REFUND, REFUND)
+    found = calls(tmp_path, "refund 1", FIND, GET, failed, REFUND, REFUND)
     assert rulings(found)[2:] == ["allow", "allow", "deny one-refund"]
     assert [c.failed for c in found] == [False, False, True, False, False]
     nobody: Turn = ("find_customer", {"email": "x"}, "Error: user not found")
-    assert rulings(calls(tmp_path, "refund", nobody, FIND, GET, REFUND)) == ["allow"] * 4
+    assert rulings(calls(tmp_path, "refund 1", nobody, FIND, GET, REFUND)) == ["allow"] * 4
 
 
 def test_a_call_without_a_result_is_counted(tmp_path: Path) -> None:
     """Nobody knows that it was not done."""
     lost: Turn = ("orders.refund", {"order_no": "1", "amount": "42.00"}, None)
-    assert rulings(calls(tmp_path, "refund", FIND, GET, lost, REFUND))[-1] == "deny one-refund"
+    assert rulings(calls(tmp_path, "refund 1", FIND, GET, lost, REFUND))[-1] == "deny one-refund"
 
 
 def test_what_the_gate_would_not_even_judge_is_denied(tmp_path: Path) -> None:
@@ -181,15 +181,15 @@ def test_what_the_gate_would_not_even_judge_is_denied(tmp_path: Path) -> None:
 
 def test_approvals_count_as_not_given(tmp_path: Path) -> None:
     much: Turn = ("orders.refund", {"order_no": "1", "amount": "60.00"}, {"refund_no": "R"})
-    assert rulings(calls(tmp_path, "refund", FIND, GET, much, meta={"facts": {"tier": "standard"}}))[-1] == "ask gold"
-    assert rulings(calls(tmp_path, "refund", FIND, GET, much, meta={"facts": {"tier": "gold"}}))[-1] == "allow"
-    unknown = calls(tmp_path, "refund", FIND, GET, much)[-1]
+    assert rulings(calls(tmp_path, "refund 1", FIND, GET, much, meta={"facts": {"tier": "standard"}}))[-1] == "ask gold"
+    assert rulings(calls(tmp_path, "refund 1", FIND, GET, much, meta={"facts": {"tier": "gold"}}))[-1] == "allow"
+    unknown = calls(tmp_path, "refund 1", FIND, GET, much)[-1]
     assert rulings([unknown]) == ["deny gold"]
     assert "tier is missing" in unknown.why
 
 
 def test_the_level_is_autonomous_unless_told(tmp_path: Path) -> None:
-    run = line(["refund", FIND, GET, REFUND])
+    run = line(["refund 1", FIND, GET, REFUND])
     assert [rulings(list(judged(tmp_path, run, level=level).calls))[-1] for level in ("approval", "shadow")] == [
         "ask level",
         "allow",
@@ -200,19 +200,19 @@ def test_the_level_is_autonomous_unless_told(tmp_path: Path) -> None:
 
 def test_capabilities_come_from_meta_or_all_are_open(tmp_path: Path) -> None:
     for capability in ("looking", ["looking"]):
-        found = calls(tmp_path, "refund", FIND, GET, REFUND, meta={"capability": capability})
+        found = calls(tmp_path, "refund 1", FIND, GET, REFUND, meta={"capability": capability})
         assert rulings(found) == ["allow", "allow", "deny access"]
-    found = calls(tmp_path, "refund", FIND, GET, REFUND, meta={"principal": "viewer"})
+    found = calls(tmp_path, "refund 1", FIND, GET, REFUND, meta={"principal": "viewer"})
     assert rulings(found)[-1] == "deny access"
 
 
 def test_after_a_hand_over_the_run_is_over(tmp_path: Path) -> None:
     over: Turn = ("hand_over", {"reason": "angry"}, "done")
-    assert rulings(calls(tmp_path, "refund", over, FIND, GET)) == ["allow", "deny access", "deny access"]
+    assert rulings(calls(tmp_path, "refund 1", over, FIND, GET)) == ["allow", "deny access", "deny access"]
 
 
 def test_parallel_calls_see_each_other(tmp_path: Path) -> None:
-    run = line(["refund", FIND, GET, REFUND, REFUND])
+    run = line(["refund 1", FIND, GET, REFUND, REFUND])
     *before, first, _, second, result = run["messages"]
     first["tool_calls"] += second["tool_calls"]
     run["messages"] = [*before, first, {**result, "tool_call_id": "c4"}, {**result, "tool_call_id": "c3"}]
@@ -234,14 +234,14 @@ def test_parallel_calls_see_each_other(tmp_path: Path) -> None:
 def test_a_line_whose_meta_does_not_fit_is_skipped_and_the_others_are_judged(
     tmp_path: Path, meta: dict[str, Any], said: str
 ) -> None:
-    run = line(["refund", FIND])
+    run = line(["refund 1", FIND])
     report = judged(tmp_path, {**run, "meta": meta}, {**run, "run": "s"})
     assert [one.run for one in report.runs] == ["s"]
     assert [(one.line, said in one.text) for one in report.skipped] == [(1, True)]
 
 
 def test_the_summary_counts_runs_by_how_they_ended(tmp_path: Path) -> None:
-    good, bad = ["refund", FIND, GET, REFUND], ["hello", FIND, GET, REFUND, REFUND]
+    good, bad = ["refund 1", FIND, GET, REFUND], ["hello 1", FIND, GET, REFUND, REFUND]
     report = judged(
         tmp_path,
         line(good, passed=True),
@@ -273,15 +273,7 @@ def test_the_summary_counts_runs_by_how_they_ended(tmp_path: Path) -> None:
     assert "failed_runs" not in judged(tmp_path, line(good)).summary()
 
 
-def test_a_contract_that_no_gate_keeps_is_refused(tmp_path: Path) -> None:
-    text = CONTRACT.replace("escalate: {to: care-lead,", "escalate: {to: care-lead, on: [budget],")
-    path = tmp_path / "runs.jsonl"
-    path.write_text(json.dumps(line(["refund"])), encoding="utf-8")
-    with pytest.raises(ContractError, match="has no effect"):
-        backtest(Contract.loads(text), path)
-
-
 def test_a_contract_may_be_given_as_a_file(tmp_path: Path) -> None:
     (tmp_path / "contract.yaml").write_text(CONTRACT, encoding="utf-8")
-    (tmp_path / "runs.jsonl").write_text(json.dumps(line(["refund", FIND])), encoding="utf-8")
+    (tmp_path / "runs.jsonl").write_text(json.dumps(line(["refund 1", FIND])), encoding="utf-8")
     assert backtest(tmp_path / "contract.yaml", tmp_path / "runs.jsonl").summary()["allow"] == 1
