@@ -18,8 +18,9 @@ from roadworthy.core.types import STRICTNESS
 from roadworthy.gate import forms
 from roadworthy.gate.checked import AGENT, FACTS, GOOD, SIMULATED, TRUSTED, UNTRUSTED, USER, CheckedArg, meanings
 from roadworthy.gate.confirm import affirms
-from roadworthy.gate.origins import judge
+from roadworthy.gate.origins import MOST_WORDS, judge
 from roadworthy.gate.policy import Policy, policy_of
+from roadworthy.gate.sightings import ENCODED
 from roadworthy.gate.spoken import spoken
 from roadworthy.gate.state import RunState
 from roadworthy.gate.walk import Leaf
@@ -94,7 +95,7 @@ class Event:
 @cache
 def whole_text(text: str) -> set[str]:
     found = set(forms.keys(text))
-    for inner in forms.decoded(text):
+    for inner in forms.decoded(text) if ENCODED.search(text) else ():
         found |= forms.keys(inner)
     run = forms.words(text)
     return found | {f"2:{a} {b}" for a, b in pairwise(run)}
@@ -334,5 +335,5 @@ def test_saying_it_makes_any_value_the_users(heard: list[str], call: dict[str, A
     reasons, seen = judge(POLICY, state, POLICY.tools["pay"], call)
     assert reasons == []
     for label, origins in seen.items():
-        if label != "to" or len(call["to"].split()) <= 5:  # the agent writes longer texts itself
+        if label != "to" or len(forms.words(call["to"])) <= MOST_WORDS:  # the agent writes longer texts itself
             assert "user" in origins, label
