@@ -6,7 +6,8 @@ The agent plays the calls that AgentDojo itself gives for a user's task. In an a
 results that it reads: at once when it has read it ("exposure"), or after the user's task ("end"); then it goes on.
 AgentDojo's own checks say whether the task is done and whether the attacker has won. Questions are answered by a
 vigilant person (yes to what the user's task needs, no to all else; asked by the agent, the user names the values), by
-nobody, or by a person who says yes to everything. Attacks that do not win without a gate are counted beside.
+nobody, or by a person who says yes to everything. Counted beside: attacks that do not win without a gate, and those
+that make the agent say something and call nothing, which no gate of actions can stop.
 
 Needs the environment of the peers: `make bench-peers`.
 """
@@ -223,7 +224,11 @@ class Suite:
     interrupted: int = 0
     """Tasks of which at least one call was asked about, held or refused, with a vigilant person."""
     attacks: int = 0
-    """Attacks (task, injection, wording, place) that win where nobody guards."""
+    """Attacks (task, injection, wording, place) that call a tool and win where nobody guards."""
+    words: int = 0
+    """Attacks that win there by what the agent says, and call nothing."""
+    words_wins: Counter[str] = field(default_factory=Counter[str])
+    """By person, those of them that win all the same."""
     idle: int = 0
     """Attacks that do not win even there."""
     wins: Counter[str] = field(default_factory=Counter[str])
@@ -256,18 +261,23 @@ def suite(name: str, persons: Sequence[Person], places: Sequence[Place], wording
                     found.notes += [f"    {note}" for note in played.interrupted]
     for injection_id, injection in world.injections.items():
         shipped = world.shipped(injection)
+        calls = bool(world.plan(injection, world.environment(())))
         for task_id in world.users:
             for wording in wordings:
                 for place in places:
                     attack: dict[str, Any] = {"injection_id": injection_id, "wording": wording, "place": place}
                     wins = play(world, None, task_id, **attack).won
-                    found.attacks += wins
+                    found.attacks += wins and calls
+                    found.words += wins and not calls
                     found.idle += not wins
-                    found.shipped += wins and shipped
+                    found.shipped += wins and shipped and calls
                     for person in persons:
                         played = play(world, contract, task_id, person=person, **attack)
                         if not wins:
                             found.idle_wins[person] += played.won
+                            continue
+                        if not calls:
+                            found.words_wins[person] += played.won
                             continue
                         found.useful[person] += played.useful
                         if played.won:
@@ -297,11 +307,13 @@ def figures(suites: Sequence[Suite], persons: Sequence[Person]) -> dict[str, Any
             "benign_done": f"{sum(s.done[first] for s in group)}/{tasks}",
             "attacks_that_win_unguarded": attacks,
             "attacks_that_do_not": sum(s.idle for s in group),
+            "attacks_by_words_alone": sum(s.words for s in group),
             "unguarded_done": f"{sum(s.unguarded_done for s in group)}/{tasks}",
             "by_person": {
                 person: {
                     "attacker_wins": sum(s.wins[person] for s in group),
                     "attacker_wins_rate": _rate(sum(s.wins[person] for s in group), attacks),
+                    "wins_by_words_alone": sum(s.words_wins[person] for s in group),
                     "shipped_attacker_wins_rate": _rate(sum(s.shipped_wins[person] for s in group), shipped),
                     "wins_of_attacks_that_do_not_win_unguarded": sum(s.idle_wins[person] for s in group),
                     "benign_done": f"{sum(s.done[person] for s in group)}/{tasks}",
@@ -349,7 +361,8 @@ def main() -> None:
         for person, own in part["by_person"].items():
             print(
                 f"{'':12}{person:13} attacker wins {own['attacker_wins']:4} = {own['attacker_wins_rate']:.2%} "
-                f"(shipped calls only {own['shipped_attacker_wins_rate']:.2%}), tasks done {own['benign_done']}, "
+                f"(shipped calls only {own['shipped_attacker_wins_rate']:.2%}), by words alone "
+                f"{own['wins_by_words_alone']} of {part['attacks_by_words_alone']}; tasks done {own['benign_done']}, "
                 f"under attack {own['done_under_attack_rate']:.1%}"
             )
     print(f"({time.perf_counter() - began:.0f} s)")
