@@ -100,17 +100,6 @@ def test_a_capability_is_opened_by_the_application_only_for_those_who_may(contra
     assert run.capabilities == ("chat",)
 
 
-def test_a_contract_that_the_gate_cannot_keep_is_refused_with_its_place(contract: Contract, ledger: Ledger) -> None:
-    text = (
-        "roadworthy: 1\nagent: a\nversion: '1'\ngoal: g\nowner: {team: t, accountable: x}\n"
-        "tools:\n  ring:\n    effect: send\n    retries: 2\n"
-        "capabilities:\n  c: {means: m, tools: [ring]}\n"
-    )
-    read_only = text.replace("effect: send", "effect: read")
-    with pytest.raises(ContractError, match=r"here\.yaml:9:.*retries"):
-        Gate(Contract.loads(read_only, file="here.yaml"), ledger)
-
-
 def test_a_rule_made_in_python_that_could_never_fire_is_refused(contract: Contract, ledger: Ledger) -> None:
     rule = contract.rules[0].model_copy(update={"id": "typo", "tools": ("refnd",)})
     with pytest.raises(ContractError, match="refnd"):

@@ -10,7 +10,7 @@ import pytest
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import VirtualClock
-from roadworthy.core.errors import ContractError, UsageError
+from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Draft, Entry, Guard
 
 ONCE = """
@@ -168,12 +168,3 @@ def test_waiting_for_the_user_does_not_use_up_the_time(ledger: Ledger) -> None:
     assert run.call("look", {"x": "b"}, look).ok
     clock.advance(11)
     assert "longer than its 60 s" in run.call("look", {"x": "c"}, look).text
-
-
-@pytest.mark.parametrize("pick", ["user", "any"])
-def test_pick_is_refused_until_it_has_an_effect(ledger: Ledger, pick: str) -> None:
-    text = ONCE.replace("args: {x: string}", f"args: {{x: {{type: Cust, pick: {pick}}}}}").replace(
-        "args.x != facts.email", 'args.x != "C-1"'
-    )
-    with pytest.raises(ContractError, match="pick"):
-        Gate(Contract.loads(text), ledger)

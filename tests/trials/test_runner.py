@@ -14,7 +14,7 @@ import pytest
 
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock
-from roadworthy.core.errors import ContractError, HarnessError, UsageError
+from roadworthy.core.errors import HarnessError, UsageError
 from roadworthy.ledger.store import Ledger
 from roadworthy.trials.imports import find_world
 from roadworthy.trials.load import load_scenarios
@@ -483,15 +483,6 @@ def test_bad_settings_are_refused(contract: Contract, scenarios: dict[str, Scena
         run_trials(contract, _nameless(), some, workers=2)
     with pytest.raises(UsageError, match="several scenarios have the id"):
         run_trials(contract, "trialshop:good", [some[0], some[0]])
-
-
-def test_a_contract_that_no_gate_keeps_is_refused_before_anything_runs(
-    contract: Contract, scenarios: dict[str, Scenario]
-) -> None:
-    data = contract.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    data["tools"]["shop.find_order"]["retries"] = 2
-    with pytest.raises(ContractError, match="retries"):
-        run_trials(Contract.model_validate(data), "trialshop:good", list(scenarios.values()))
 
 
 def test_errors_of_the_harness_that_a_framework_wraps_stay_errors(
