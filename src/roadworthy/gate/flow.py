@@ -57,7 +57,8 @@ def judge_call(policy: Policy, state: RunState, tool: ToolPolicy, args: Mapping[
         return reasons
     texts: list[str] = []
     free: list[str] = []
-    for path, value in leaves_of(args, ()):
+    leaves = leaves_of(args, ())
+    for path, value in leaves:
         named = is_destination(sink, path)
         text = value if isinstance(value, str) else written(value)
         if not named:
@@ -67,7 +68,7 @@ def judge_call(policy: Policy, state: RunState, tool: ToolPolicy, args: Mapping[
         texts.append(text)
     if leaks is not None:
         to = [value for _, value in addressees]
-        common = [s for path, v in leaves_of(args, ()) if path for s in leaks.common(path[-1], v)]
+        common = [s for path, v in leaves if path for s in leaks.common(path[-1], v)]
         _labels(policy, state, sink, leaks, "\n".join(texts), common, to, reasons)
     if sink.links:
         _links(flow, state, sink, free, reasons)
@@ -118,7 +119,15 @@ def lookups(policy: Policy, state: RunState, tool: ToolPolicy, args: Mapping[str
 
 
 def _addressees(sink: Sink, args: Mapping[str, Any]) -> list[tuple[Destination, str]]:
-    return [(place, str(value)) for place in sink.destinations for value in at(args, place.path)]
+    found: list[tuple[Destination, str]] = []
+    for place in sink.destinations:
+        if len(place.path) == 1:  # by far the most
+            value = args.get(place.path[0])
+            if value is not None:
+                found.append((place, str(value)))
+        else:
+            found += [(place, str(value)) for value in at(args, place.path)]
+    return found
 
 
 def _is_address(sink: Sink, text: str, run: Labelled) -> bool:
