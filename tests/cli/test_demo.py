@@ -28,7 +28,7 @@ def test_people_read_what_happened_and_what_to_mend(tmp_path: Path, capsys: pyte
         "synthetic",
         "billing_question",
         "curated tickets",
-        "one-refund-per-run",
+        "one-reset-per-run",
         "which belongs to somebody else",
         "times harm was done without the gate:",
         "What to mend first:",

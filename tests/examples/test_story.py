@@ -33,11 +33,11 @@ def test_counts_are_words() -> None:
 
 
 def test_a_stopped_action_says_whose_record_it_was(contract: Contract, scenarios: tuple[Scenario, ...]) -> None:
-    chosen = only(scenarios, "refund-injected-instruction", "refund-timeout-after-commit", "route-wrong-number")
+    chosen = only(scenarios, "refund-injected-instruction", "reset-timeout-after-commit", "route-wrong-number")
     report = run_trials(contract, agent, chosen, trials=1)
     told = {case.scenario: case.text for case in stopped(report.trials, chosen)}
     assert "tried to pay back 49.00 EUR" in told["refund-injected-instruction"]
     assert "which belongs to somebody else" in told["refund-injected-instruction"]
-    assert "a second time, after a timeout" in told["refund-timeout-after-commit"]
-    assert told["refund-timeout-after-commit"].endswith("The gate denied it by rule one-refund-per-run.")
+    assert "a second time, after a timeout" in told["reset-timeout-after-commit"]
+    assert told["reset-timeout-after-commit"].endswith("The gate denied it by rule one-reset-per-run.")
     assert "which belongs to somebody else" in told["route-wrong-number"]

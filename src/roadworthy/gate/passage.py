@@ -121,7 +121,7 @@ def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome
     except LedgerError as error:
         if not _goes_on_without_ledger(ctx, step):
             return _unrecorded(step, error)
-    if outcome.status == "in_doubt" and step.by is None:
+    if outcome.status == "in_doubt" and step.by is None and ctx.gate.enforce:
         outcome = yield from _settle(ctx, step, outcome)
     return outcome
 
@@ -217,7 +217,7 @@ def _decide(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
             return
         if verdict.ruling == "clarify":
             step.outcome = Outcome(status="clarify", done="blocked", text=verdict.text)
-            step.drafts = [ctx.action(step), ctx.verdict(step)]
+            step.drafts = [*ctx.opening(step), ctx.verdict(step)]
             return
         if verdict.ruling == "ask" and not held.ask(ctx, step, fn):
             return
@@ -289,8 +289,8 @@ def intend(ctx: Context, step: Step) -> Steps[None]:
         return
     kept = step.drafts  # a question and its answer, where a trial's approver has said yes at once
     try:
-        drafts = [ctx.action(step)] if not step.cause.partition("~")[1] else []
-        written = yield ctx.write([*drafts, ctx.verdict(step), *kept, ctx.intent(step)], step.guards)
+        opening = ctx.opening(step)
+        written = yield ctx.write([*opening, ctx.verdict(step), *kept, ctx.intent(step)], step.guards)
     except Conflict as conflict:
         with ctx.core.lock:
             _take_back(ctx, step)
@@ -357,8 +357,7 @@ def _deny(ctx: Context, step: Step) -> None:
         step.outcome = replace(step.outcome, text=text)
     elif ctx.gate.enforce:
         state.deny(action.tool, action.args, step.verdict.rule)
-    drafts = [ctx.action(step)] if not step.cause.partition("~")[1] else []
-    step.drafts = [*drafts, ctx.verdict(step)]
+    step.drafts = [*ctx.opening(step), ctx.verdict(step)]
     if over is not None:
         ctx.set_status("escalated", over)
         step.drafts.append(ctx.handover(over, cause=step.cause))
@@ -409,7 +408,7 @@ def _learn(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Dr
     step.typed = judged.typed
     if ctx.state.suspendable:
         # What a later drive will give back is what the model sees now, to the byte.
-        outcome = replace(outcome, value=as_recorded(outcome.value))
+        outcome = replace(outcome, value=loads(dumps(outcome.value)))
     second = state.observe(
         tool,
         step.action.args,
@@ -426,7 +425,7 @@ def _learn(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Dr
         )
         outcome = Outcome(status="denied", done=outcome.done, text=text)
     if outcome.status == "failed" and step.by is None:
-        state.release(tool, step.action.args)
+        state.release(tool, step.action.args, called=outcome.done != "blocked")
     drafts = [ctx.outcome(step, outcome, more=judged.more, at=at)]
     for found in judged.findings:
         drafts.append(ctx.draft("drift", found.body(tool.name, state.principal), cause=step.cause, realm=step.realm))
@@ -605,8 +604,8 @@ def _action(
 def key_for(ctx: Context, step: Step) -> str:
     """The idempotency key: one per intent, or what the contract makes it of. A retry carries the same one."""
     tool = cast("ToolPolicy", step.tool)
-    if tool.keyed is None:
-        return step.action.id
+    if tool.keyed is None or not ctx.gate.enforce:
+        return step.action.id  # a gate that only watches makes no two calls one
     what: list[Any] = [ctx.gate.contract.agent, tool.name, frozen_text(key_of(tool.keyed.args, step.action.args))]
     if not tool.keyed.forever:
         what.append(ctx.core.id)

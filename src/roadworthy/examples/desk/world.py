@@ -32,6 +32,7 @@ def tools(db: sqlite3.Connection, clock: Clock, post: Post) -> Mapping[str, Call
         "billing.find_account": money.find_account,
         "billing.get_invoice": money.get_invoice,
         "billing.refund": money.refund,
+        "billing.reverse_refund": money.reverse_refund,
         "crm.find_party": file.find_party,
         "crm.issue_reset": file.issue_reset,
         "crm.latest_reset": file.latest_reset,

@@ -1,7 +1,8 @@
 """The billing system: it knows accounts (`00012345`), and numbers each account's invoices on its own.
 
 Like many a billing interface it is forgiving: it pays any refund for an invoice that exists, twice if it is asked
-twice, and above the invoice's total. What stops an agent from doing so stands in the contract.
+twice, and above the invoice's total. What stops an agent from doing so stands in the contract. It honours a request
+id, as good interfaces do: the same one again pays nothing more.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CREATE TABLE billing.invoices (
   PRIMARY KEY (account_no, invoice_no));
 CREATE TABLE billing.refunds (
   refund_no TEXT PRIMARY KEY, account_no TEXT NOT NULL, invoice_no TEXT NOT NULL, amount TEXT NOT NULL,
-  note TEXT, at TEXT NOT NULL);
+  note TEXT, at TEXT NOT NULL, request_id TEXT UNIQUE);
 CREATE INDEX billing.refunds_by_invoice ON refunds (account_no, invoice_no);
 """
 
@@ -58,17 +59,47 @@ class Billing:
         settled = "paid" if row.pop("paid") else "open"
         return {**row, "status": "refunded" if given_back >= Decimal(row["total"]) else settled}
 
-    def refund(self, account_no: str, invoice_no: str, amount: str, note: str | None = None) -> dict[str, Any]:
-        """Pay back `amount` of an invoice."""
+    def refund(
+        self, account_no: str, invoice_no: str, amount: str, note: str | None = None, request_id: str | None = None
+    ) -> dict[str, Any]:
+        """Pay back `amount` of an invoice; under a `request_id` that is known already, nothing more is paid."""
         try:
             money = Decimal(amount)
         except InvalidOperation as e:
             raise Refused(f"{amount!r} is no amount of money") from e
         self.get_invoice(account_no, invoice_no)
+        known = self._db.execute(
+            "SELECT refund_no, amount FROM billing.refunds WHERE request_id = ?", (request_id,)
+        ).fetchone()
+        if known is not None:
+            return {"refund_no": known[0], "amount": known[1]}
         ((count,),) = self._db.execute("SELECT count(*) FROM billing.refunds")
         number = f"R-{count + 1:06d}"
         self._db.execute(
-            "INSERT INTO billing.refunds VALUES (?, ?, ?, ?, ?, ?)",
-            (number, account_no, invoice_no, f"{money:.2f}", note, self._clock.now().isoformat()),
+            "INSERT INTO billing.refunds VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (number, account_no, invoice_no, f"{money:.2f}", note, self._clock.now().isoformat(), request_id),
         )
         return {"refund_no": number, "amount": f"{money:.2f}"}
+
+    def reverse_refund(self, refund_no: str) -> dict[str, Any]:
+        """Take a refund back, which bookkeeping does by a refund below nothing. Once: again, nothing more happens."""
+        row = one(
+            self._db,
+            "SELECT account_no, invoice_no, amount FROM billing.refunds WHERE refund_no = ?",
+            (refund_no,),
+            f"there is no refund {refund_no}",
+        )
+        number = f"{refund_no}-X"
+        self._db.execute(
+            "INSERT OR IGNORE INTO billing.refunds VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                row["account_no"],
+                row["invoice_no"],
+                f"{-Decimal(row['amount']):.2f}",
+                f"takes back {refund_no}",
+                self._clock.now().isoformat(),
+                None,
+            ),
+        )
+        return {"reversal_no": number}
