@@ -165,6 +165,9 @@ class _Judging:
         for worked in (self._computed(), self._moment(), self._reckoned(), self._decoded()):
             if worked & allowed:
                 return self.mask | worked, None
+        for part in forms.parts(value, checked.shape):
+            self.mask |= self.index.masks.get(part, 0) & ~allowed
+            self.source = self.source or self.index.first.get(part)
         if isinstance(value, str) and checked.entity is None and checked.shape.format is None:
             pieces = pieces_of(value[:MOST_TEXT])
             if len(pieces) > 1 and checked.shape.pattern is None:
@@ -430,6 +433,8 @@ class _Judging:
             named = any(_alone(form, mine, theirs) for form in mine & told)
             if named and not any(_alone(form, o, (mine, *theirs)) for o in theirs for form in o & told):
                 return True
+        if index.spoken.extremes and self._extreme(entity, key, rivals):
+            return True
         for taken, places in index.choices:
             order = sorted(
                 (min((places[f] for f in one if f in places and _alone(f, one, (mine, *theirs))), default=1 << 30), n)
@@ -444,6 +449,20 @@ class _Judging:
         """Whether the user said a name of several words in full, such as a file's; a longer name may contain it."""
         said = f" {' '.join(forms.words(self.state.words))} "
         return any(form.startswith("w:") and " " in form and f" {form[2:]} " in said for form in features)
+
+    def _extreme(self, entity: str, key: str, rivals: Sequence[str]) -> bool:
+        """Whether the user asked for the largest, the latest or the like, and no other candidate is as much so."""
+        index = self.index
+        mine = index.figures.get((entity, key), {})
+        theirs = [index.figures.get((entity, rival), {}) for rival in rivals]
+        for name, figure in mine.items():
+            others = [other[name] for other in theirs if name in other]
+            if len(others) == len(theirs) and all(type(other) is type(figure) for other in others):
+                if 1 in index.spoken.extremes and all(figure > other for other in others):
+                    return True
+                if -1 in index.spoken.extremes and all(figure < other for other in others):
+                    return True
+        return False
 
 
 def _alone(form: Form, one: set[Form], all_: Sequence[set[Form]]) -> bool:
@@ -467,6 +486,17 @@ def _local(rest: str, zone: str) -> tuple[date, int] | None:
 def _shown(value: Any) -> str:
     text = repr(str(value))
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _shares(amounts: Mapping[Decimal, Mask], said: Spoken) -> Mapping[Decimal, Mask]:
+    """The shares of amounts that the user speaks of: "19.5% of it", "half"; something may be added to them."""
+    found: dict[Decimal, Mask] = {}
+    for amount, mask in amounts.items():
+        for percent in said.percents:
+            found[(amount * percent / 100).quantize(_CENT)] = mask
+        for part in said.parts:
+            found[(amount / part).quantize(_CENT)] = mask
+    return found
 
 
 _CENT = Decimal("0.01")
@@ -493,6 +523,10 @@ def _reckon(target: Decimal, amounts: Mapping[Decimal, Mask], counts: Mapping[De
         one = target / count
         if one in amounts and one * count == target:
             return worst(mask, amounts[one])
+    for share, mask in _shares(amounts, said).items():
+        rest = amounts.get(target - share) or amounts.get(share - target)
+        if rest:
+            return worst(mask, rest, USER)
     shares = {*said.parts, *(int(count) for count, mask in counts.items() if mask & USER and count <= _MOST_SHARES)}
     if not shares and not said.percents:
         return 0

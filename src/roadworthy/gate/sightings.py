@@ -84,6 +84,7 @@ class Index:
         "days",
         "everything",
         "features",
+        "figures",
         "first",
         "groups",
         "kinds",
@@ -120,6 +121,8 @@ class Index:
         """By form: the entities whose key it is, by trusted results."""
         self.features: dict[tuple[str, str], set[Form]] = {}
         """By entity and key: what trusted results say about it."""
+        self.figures: dict[tuple[str, str], dict[str, Any]] = {}
+        """By entity and key: its numbers and days by the names of their fields, to find the largest or the latest."""
         self.groups: dict[tuple[str, str], list[tuple[str, ...]]] = {}
         """By entity and key: the lists of candidates that it stood in."""
         self.tainted: dict[Form, Mask] = {}
@@ -359,13 +362,21 @@ class Index:
             if kind in ("d", "dt", "t"):
                 self._moment(kind, rest)
         if self.policy.picks:
-            # A short value is known by its words; of a long one, single words say nothing.
-            telling = {f for f in found if not weak(f) or _says(f)} if len(found) <= _TELLING else set[Form]()
-            for entity, keys in entities.items():
-                if entity in self.policy.picks and len(keys) == 1:
-                    self.features.setdefault((entity, keys[0]), set()).update(telling, whole)
-            if shape is not None and shape.entity in self.policy.picks:
-                self.features.setdefault((shape.entity, str(value)), set()).update(whole)
+            self._feature(leaf, entities, whole, found)
+
+    def _feature(self, leaf: Leaf, entities: Entities, whole: Iterable[Form], found: Iterable[Form]) -> None:
+        """What a value says about the candidate in whose record it stands."""
+        shape, all_ = leaf.shape, set(found)
+        # A short value is known by its words; of a long one, single words say nothing.
+        telling = {f for f in all_ if not weak(f) or _says(f)} if len(all_) <= _TELLING else set[Form]()
+        figure = _figure(leaf.value, whole) if shape is not None and shape.entity is None else None
+        for entity, keys in entities.items():
+            if entity in self.policy.picks and len(keys) == 1:
+                self.features.setdefault((entity, keys[0]), set()).update(telling, whole)
+                if figure is not None and leaf.path and isinstance(leaf.path[-1], str):
+                    self.figures.setdefault((entity, keys[0]), {})[leaf.path[-1]] = figure
+        if shape is not None and shape.entity in self.policy.picks:
+            self.features.setdefault((shape.entity, str(leaf.value)), set()).update(whole)
 
     def _own(self, form: Form, entities: Entities) -> None:
         known = self.owners.get(form)
@@ -456,6 +467,12 @@ class Index:
                 self.choices.append((taken, places))
                 del self.choices[:-MOST_TOLD]
                 return
+
+
+def _figure(value: Any, whole: Iterable[Form]) -> Any:
+    """What of a value can be compared: a number, or a day or moment as text that sorts as they do; else None."""
+    number = decimal_of(value)
+    return number if number is not None else next((f for f in whole if f.startswith(("d:2", "d:1", "dt:"))), None)
 
 
 def _says(form: Form) -> bool:

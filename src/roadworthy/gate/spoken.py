@@ -69,6 +69,16 @@ _SIDES = {
     }.items()
     for word in written.split()
 }
+_EXTREMES = {
+    word: side
+    for side, written in {
+        1: "largest biggest highest latest newest last most longest maximum largest dearest best greatest "
+        "größte größten größtes höchste höchsten neueste neuesten letzte letzten teuerste teuersten längste meisten",
+        -1: "smallest lowest earliest oldest first least shortest minimum cheapest fewest "
+        "kleinste kleinsten niedrigste niedrigsten älteste ältesten erste ersten billigste günstigste kürzeste",
+    }.items()
+    for word in written.split()
+}
 _WEEKEND = frozenset(("weekend", "weekends", "wochenende"))
 _ORDINAL = re.compile(r"([1-9]|[12]\d|3[01])(?:st|nd|rd|th)")
 _GERMAN_ORDINAL = re.compile(r"(?i)\b(?:am|vom|zum|bis zum|der|den|dem)\s+([1-9]|[12]\d|3[01])\.(?!\d)")
@@ -99,6 +109,8 @@ class Spoken:
     counts: frozenset[int] = frozenset()
     """Numbers written as words."""
     percents: frozenset[Decimal] = frozenset()
+    extremes: frozenset[int] = frozenset()
+    """1 for the largest, latest and the like; -1 for the smallest, earliest and the like."""
     parts: frozenset[int] = frozenset()
     """2 for a half, 3 for a third, 4 for a quarter."""
 
@@ -145,6 +157,7 @@ def spoken(text: str) -> Spoken:
     minutes: set[int] = set()
     counts: set[int] = set()
     parts: set[int] = set()
+    extremes = {_EXTREMES[word] for word in said if word in _EXTREMES}
     for i, word in enumerate(said):
         before = said[i - 1] if i else ""
         after = said[i + 1] if i + 1 < len(said) else ""
@@ -196,7 +209,17 @@ def spoken(text: str) -> Spoken:
             offsets |= {days, -days}
     percents = {Decimal(found.replace(",", ".")) for found in _PERCENT.findall(text[: 8 * _WORTH_A_LOOK])}
     if not (
-        offsets or months or weekdays or of_month or weeks or whole_months or minutes or counts or percents or parts
+        offsets
+        or months
+        or weekdays
+        or of_month
+        or weeks
+        or whole_months
+        or minutes
+        or counts
+        or percents
+        or parts
+        or extremes
     ):
         return NOTHING
     return Spoken(
@@ -210,6 +233,7 @@ def spoken(text: str) -> Spoken:
         counts=frozenset(counts),
         percents=frozenset(percents),
         parts=frozenset(parts),
+        extremes=frozenset(extremes),
     )
 
 
