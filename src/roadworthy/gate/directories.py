@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from roadworthy.contract.model import Directory
 from roadworthy.gate import links
@@ -58,6 +59,7 @@ def compile_directories(
     }
 
 
+@lru_cache(maxsize=1_024)
 def address(value: str) -> str:
     """The one way to write a destination; two that are written alike are the same, and no others."""
     text = unicodedata.normalize("NFC", value.strip())
