@@ -172,11 +172,9 @@ _MONTHS = {
     ) for name in names
 }  # fmt: skip
 _FIGURED = re.compile(r"(?<!\d)(?:(\d{4}|\d{1,2})\s?[./-]\s?(\d{1,2})\s?[./-]\s?(\d{4}|\d{2})|(\d{8}))(?!\d)")
-_NAMED = re.compile(
-    r"(?<!\d)(?:(\d{1,2})(?:st|nd|rd|th)?\W{0,2}(?:of\W)?([^\W\d_]{3,9})|([^\W\d_]{3,9})\W{0,2}(\d{1,2})(?:st|nd|rd|th)?)"
-    r"\W{1,3}(\d{4})(?!\d)"
-)
-_NAMED_LATER = re.compile(r"(?<!\d)(\d{4})\W{1,2}([^\W\d_]{3,9})\W{1,2}(\d{1,2})(?!\d)")
+_FIGURES_OF_DAYS = re.compile(r"\d(?:\d{0,3}\s?[./-]\s?\d{1,2}\s?[./-]\s?\d{2,4}|\d{7}(?!\d)|\d{3}(?!\d))")
+_TOKEN = re.compile(r"[^\W_]+")
+_ORDINAL = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?", re.IGNORECASE)
 
 
 def patterns_of(value: Any, shape: Shape | None, around: date) -> list[Pattern]:
@@ -210,7 +208,7 @@ def patterns_of(value: Any, shape: Shape | None, around: date) -> list[Pattern]:
     if _PHONE.fullmatch(text):
         return _phone(text)
     found = _text(text)
-    if not text.isascii() and (plain := text.translate(_UMLAUTS)) != text:
+    if found and not text.isascii() and (plain := text.translate(_UMLAUTS)) != text:
         found = found + _text(plain)
     return found
 
@@ -250,30 +248,50 @@ def _day_of(year: str, month: str, day: str) -> date | None:
 
 def days_in(text: str) -> Iterator[tuple[date, int, int]]:
     """Every day that a text may mean, written in figures or with the month's name, and where it stands."""
-    for found in _FIGURED.finditer(text):
-        one, two, three = found[1], found[2], found[3]
-        if one is None:
-            run = found[4]
-            readings = [(run[:4], run[4:6], run[6:]), (run[4:], run[2:4], run[:2]), (run[4:], run[:2], run[2:4])]
-        elif len(one) == 4:
-            readings = [(one, two, three)]
-        else:
-            years = [three] if len(three) == 4 else [f"19{three}", f"20{three}"]
-            readings = [reading for year in years for reading in ((year, two, one), (year, one, two))]
-        for reading in readings:
-            day = _day_of(*reading)
+    done = 0
+    for found in _FIGURES_OF_DAYS.finditer(text):
+        if found.end() - found.start() == 4:
+            yield from _named_days(text, found.start(), found.end())
+        elif found.start() >= done:
+            start = found.start() - 2 if text[max(found.start() - 2, 0) : found.start()].isdecimal() else found.start()
+            for day in _FIGURED.finditer(text, max(start, 0), found.end() + 2):
+                done = day.end()
+                yield from ((reading, day.start(), day.end()) for reading in _figured_days(day))
+
+
+def _figured_days(found: re.Match[str]) -> Iterator[date]:
+    one, two, three = found[1], found[2], found[3]
+    if one is None:
+        run = found[4]
+        readings = [(run[:4], run[4:6], run[6:]), (run[4:], run[2:4], run[:2]), (run[4:], run[:2], run[2:4])]
+    elif len(one) == 4:
+        readings = [(one, two, three)]
+    else:
+        years = [three] if len(three) == 4 else [f"19{three}", f"20{three}"]
+        readings = [reading for year in years for reading in ((year, two, one), (year, one, two))]
+    for reading in readings:
+        day = _day_of(*reading)
+        if day is not None:
+            yield day
+
+
+def _named_days(text: str, start: int, end: int) -> Iterator[tuple[date, int, int]]:
+    """The days that a year says together with the words before or after it."""
+    before = list(_TOKEN.finditer(text, max(start - 24, 0), start))
+    after = list(_TOKEN.finditer(text, end, end + 24))
+    pairs: list[tuple[re.Match[str], re.Match[str]]] = []
+    if len(before) >= 2:
+        pairs.append((before[-2], before[-1]))
+        if before[-2][0].casefold() == "of" and len(before) >= 3:
+            pairs.append((before[-3], before[-1]))
+    if len(after) >= 2:
+        pairs.append((after[0], after[1]))
+    for one, two in pairs:
+        for name, number in ((one[0], two[0]), (two[0], one[0])):
+            month, figures = _MONTHS.get(squeeze(name)), _ORDINAL.fullmatch(number)
+            day = _day_of(text[start:end], str(month), figures[1]) if month is not None and figures else None
             if day is not None:
-                yield day, found.start(), found.end()
-    for found in _NAMED.finditer(text):
-        month = _MONTHS.get(squeeze(found[2] or found[3]))
-        day = _day_of(found[5], str(month), found[1] or found[4]) if month is not None else None
-        if day is not None:
-            yield day, found.start(), found.end()
-    for found in _NAMED_LATER.finditer(text):
-        month = _MONTHS.get(squeeze(found[2]))
-        day = _day_of(found[1], str(month), found[3]) if month is not None else None
-        if day is not None:
-            yield day, found.start(), found.end()
+                yield day, min(one.start(), start), max(two.end(), end)
 
 
 def _phone(text: str) -> list[Pattern]:
