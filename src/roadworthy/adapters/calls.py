@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 
-from roadworthy.core.errors import HarnessError
+from roadworthy.core.errors import HarnessError, Suspended
 from roadworthy.core.types import Outcome
 from roadworthy.gate.carry import is_async
 from roadworthy.gate.gate import Gate
@@ -80,7 +80,7 @@ def bring(
     """Bring a call to the gate. `fn(**args)` is the framework's own way to run the tool.
 
     `gate` is the one that the agent is guarded by; a run of another gate is good enough when its contract is the same.
-    Raises HarnessError alone, in test worlds.
+    Raises HarnessError in test worlds, and Suspended in runs that were opened as `suspendable`; nothing else.
     """
     refused = _refused(gate, run, args)
     if refused is not None:
@@ -93,7 +93,7 @@ def bring(
             text = str(given[extra.argument])
             return run.ask_user(text) if extra is ASK_USER else run.escalate(text)
         return run.call(tool, given, started.function, call_id=call_id)
-    except HarnessError:
+    except (HarnessError, Suspended):
         raise
     except Exception as error:  # the gate or its ledger broke: nobody may take that for a yes
         return _broken(tool, started, error)
@@ -114,7 +114,7 @@ async def abring(
             text = str(given[extra.argument])
             return await (run.aask_user(text) if extra is ASK_USER else run.aescalate(text))
         return await run.acall(tool, given, started.function, call_id=call_id)
-    except HarnessError:
+    except (HarnessError, Suspended):
         raise
     except Exception as error:  # as in `bring`
         return _broken(tool, started, error)

@@ -127,16 +127,16 @@ class Core:
         """Bring in what other processes have added to the run, up to a seq; whether there was anything."""
         if not self.session:
             return False  # a trial's run lives in one process
-        found: list[Entry] = []
+        found = False
         for entry in ledger.entries(run=self.id, after=self.replay.seen):
             if before is not None and entry.seq >= before:
                 break
             if entry.kind != "answer" and entry.cause is not None and entry.cause.endswith(self.session):
-                self.replay.seen = max(self.replay.seen, entry.seq)
+                self.replay.pass_over(entry)
             else:
-                found.append(entry)
-        self.replay.feed(found)
-        return bool(found)
+                self.replay.feed((entry,))
+                found = True
+        return found
 
     def landed(self) -> None:
         """A tool that was running has ended."""

@@ -556,7 +556,7 @@ def _call(args: Mapping[str, Any]) -> int:
 
 
 class Learned:
-    """What is known of the answers of all tools, per principal. One for each world. Thread-safe."""
+    """What is known of the answers of all tools, per principal; what stand-ins answer is none of it. Thread-safe."""
 
     __slots__ = ("_enough", "_forms", "_lock")
 

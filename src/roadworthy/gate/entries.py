@@ -107,6 +107,10 @@ class Context:
             body["for"] = step.serves
         return Draft(kind="action", world=step.realm, run=self.core.id, body=body, at=action.at, cause=step.cause)
 
+    def opening(self, step: Step) -> list[Draft]:
+        """What the agent wants to do, unless an earlier drive of the run has written it already."""
+        return [] if step.cause.partition("~")[1] else [self.action(step)]
+
     def verdict(self, step: Step) -> Draft:
         """What the gate says about it, and why."""
         verdict = step.verdict

@@ -14,7 +14,7 @@ from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.core import Steps, cause_of
 from roadworthy.gate.decide import decide, normalise, verdict_of
 from roadworthy.gate.policy import USER, ToolPolicy
-from roadworthy.gate.questions import Pending, news_of, pending_of, why_of
+from roadworthy.gate.questions import Pending, asks, news_of, pending_of, why_of
 from roadworthy.gate.state import frozen
 
 if TYPE_CHECKING:
@@ -25,19 +25,19 @@ def ask(ctx: Context, step: Step, fn: ToolFunction | None) -> bool:
     """Put a held action to whoever decides. True when it was approved at once, which happens in trials only."""
     gate, state = ctx.gate, ctx.state
     tool, action, verdict = cast("ToolPolicy", step.tool), step.action, step.verdict
-    asks = [r for r in verdict.reasons if r.enforced and r.ruling == "ask"]
-    users = [rule for rule in tool.rules if rule.role == USER and any(r.rule == rule.id for r in asks)]
+    grounds = asks(verdict)
+    users = [rule for rule in tool.rules if rule.role == USER and any(r.rule == rule.id for r in grounds)]
     if users:
         step.question = _user_question(ctx, tool, action, users[0].because)
         text = f"The user must say yes first. Ask them, in these words: {step.question}"
         step.outcome = Outcome(status="clarify", done="blocked", value=step.question, text=text)
-        step.drafts = [ctx.action(step), ctx.verdict(step)]
+        step.drafts = [*ctx.opening(step), ctx.verdict(step)]
         return False
     waiting = next(
         (p for p in state.pending.values() if not p.settled and p.key == (tool.name, frozen(action.args))), None
     )
     begun = bool(step.cause.partition("~")[1])
-    opening = [] if begun else [ctx.action(step)]
+    opening = ctx.opening(step)
     if waiting is not None and (waiting.action != action.id or begun):
         step.outcome = _held(waiting)
         step.suspends = _suspends(ctx, waiting)
@@ -53,7 +53,7 @@ def ask(ctx: Context, step: Step, fn: ToolFunction | None) -> bool:
         run=ctx.core.id,
         action=action.id,
         args=action.args,
-        rules=frozenset(r.rule for r in asks),
+        rules=frozenset(r.rule for r in grounds),
         text=verdict.text,
         at=action.at,
         nonce=secrets.token_hex(16) if ctx.core.session else "trial",
@@ -128,7 +128,8 @@ def _question_draft(ctx: Context, step: Step, pending: Pending, question: Questi
         body["meanwhile"] = "suspend"
     if pending.origins:
         body["origins"] = {name: list(found) for name, found in pending.origins.items()}
-    return ctx.draft("question", body, cause=step.cause, realm=step.realm)
+    # At the time of the decision, so that whoever makes the question anew comes to the same one.
+    return ctx.draft("question", body, cause=step.cause, realm=step.realm, at=pending.at)
 
 
 def _held(pending: Pending) -> Outcome:

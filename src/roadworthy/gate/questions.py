@@ -1,7 +1,8 @@
 """Questions that wait for people, as a run remembers them: made from its actions, live and on replay alike.
 
 The question that an answer is held against is made here, from the action and from this gate's own contract. A ledger
-says that a question was put, with which nonce and when; it never says who may answer.
+says that a question was put, with which nonce and when. Who may answer, why it is asked and where the values came from
+is found out anew, by deciding about the action as the run stood then; a yes never covers more than that.
 """
 
 from __future__ import annotations
@@ -9,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from roadworthy.core.types import Entry, Reason
+from roadworthy.core.types import Action, Entry, Reason, Verdict
 from roadworthy.gate.answers import REQUESTER, Answering, Question, action_digest, standing
-from roadworthy.gate.decide import approver_of, normalise
+from roadworthy.gate.decide import approver_of, decide, normalise
 from roadworthy.gate.policy import USER, Asking, Policy, ToolPolicy
 from roadworthy.gate.state import RunState, frozen
-
-
-_Origins = Mapping[str, Sequence[str]]
 
 
 @dataclass(slots=True)
@@ -40,6 +38,7 @@ class Pending:
     answers: dict[str, list[tuple[Mapping[str, Any], datetime]]] = field(
         default_factory=dict[str, list[tuple[Mapping[str, Any], datetime]]]
     )
+    """By question, each with the time at which it was written."""
     settled: bool = False
     """What was decided has been done, or cannot be done any more."""
     subject: str | None = None
@@ -159,10 +158,18 @@ def pending_of(
     return pending
 
 
+def asks(verdict: Verdict) -> list[Reason]:
+    """The reasons of a verdict that people may discharge."""
+    return [r for r in verdict.reasons if r.enforced and r.ruling == "ask"]
+
+
 def recall(state: RunState, policy: Policy, entry: Entry, ledger: str, action: Mapping[str, Any]) -> None:
-    """A question that stands in the ledger, made anew from its action. `action`: the body of the action's entry."""
+    """A question that stands in the ledger, made anew from its action, in the state of the run at that time.
+
+    `action`: the body of the action's entry. A question that this gate would not put is none.
+    """
     body = entry.body
-    identity = str(body.get("action", action["id"]))
+    identity = str(action["id"])
     if identity in state.pending:
         return
     tool = policy.tools.get(str(action["tool"]))
@@ -170,6 +177,23 @@ def recall(state: RunState, policy: Policy, entry: Entry, ledger: str, action: M
         return
     args = normalise(tool, action["args"])
     if isinstance(args, Reason):
+        return
+    again = Action(
+        id=identity,
+        run=str(entry.run),
+        principal=state.principal,
+        subject=action.get("subject"),
+        capability=action.get("capability"),
+        tool=tool.name,
+        args=args,
+        call_id=None,
+        at=entry.at,
+    )
+    verdict = decide(policy, state, again, now=entry.at)
+    # What was asked then, as far as it would be asked now: a yes to less than all never stands for all.
+    put = {str(r) for r in body.get("rules", ())}
+    grounds = [r for r in asks(verdict) if r.rule in put]
+    if not grounds:
         return
     pending = pending_of(
         policy,
@@ -179,29 +203,38 @@ def recall(state: RunState, policy: Policy, entry: Entry, ledger: str, action: M
         run=str(entry.run),
         action=identity,
         args=args,
-        rules=frozenset(str(r) for r in body.get("rules", ())),
-        text=str(body.get("text", "")),
+        rules=frozenset(r.rule for r in grounds),
+        text=" ".join(dict.fromkeys(r.text for r in grounds)),
         at=entry.at,
         nonce=str(body.get("nonce", "")),
         subject=action.get("subject"),
         capability=action.get("capability"),
-        origins={name: tuple(found) for name, found in cast("_Origins", body.get("origins") or {}).items()},
+        origins=verdict.origins,
     )
     state.pending[identity] = pending
-    if _same(body, pending) and pending.suspend and state.suspendable:
+    if pending.suspend and state.suspendable and state.status == "open":
         state.status, state.status_why = "held", why_of(pending)
 
 
-def _same(body: Mapping[str, Any], pending: Pending) -> bool:
-    return str(body.get("question")) in pending.questions
+def end(state: RunState, identity: str) -> None:
+    """What was decided about a held action was done, in this process or another; a run that stopped for it goes on."""
+    pending = state.pending.get(identity)
+    if pending is None:
+        return
+    pending.settled = True
+    if state.status == "held" and not any(p.suspend and not p.settled for p in state.pending.values()):
+        state.status, state.status_why = "open", ""
 
 
-def hear_answer(state: RunState, entry: Entry) -> None:
-    """An answer that stands in the ledger. Whether it counts is judged when it matters, by the contract's people."""
+def hear_answer(state: RunState, entry: Entry, at: datetime) -> None:
+    """An answer that stands in the ledger. Whether it counts is judged when it matters, by the contract's people.
+
+    `at`: when it was written, at the earliest.
+    """
     asked = str(entry.body.get("question", ""))
     for pending in state.pending.values():
         if asked in pending.questions:
-            pending.answers.setdefault(asked, []).append((entry.body, entry.at))
+            pending.answers.setdefault(asked, []).append((entry.body, at))
             return
 
 

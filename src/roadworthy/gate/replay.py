@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from roadworthy.core.types import Entry
 from roadworthy.gate.policy import ToolPolicy
-from roadworthy.gate.questions import hear_answer, news_of, recall
+from roadworthy.gate.questions import end, hear_answer, news_of, recall
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import BadValue
 
@@ -20,7 +21,7 @@ def loose(tool: ToolPolicy, args: Mapping[str, Any]) -> dict[str, Any]:
 class Replay:
     """Feeds entries of a run to its state, in order; may be fed again as other processes add to the run."""
 
-    __slots__ = ("actions", "intents", "ledger", "seen", "state")
+    __slots__ = ("actions", "carried", "intents", "latest", "ledger", "seen", "state")
 
     def __init__(self, state: RunState, ledger: str) -> None:
         self.state = state
@@ -28,16 +29,25 @@ class Replay:
         """The id of the ledger, to which answers are bound."""
         self.seen = 0
         """The seq up to which the run's entries are in the state."""
+        self.latest = datetime.min.replace(tzinfo=UTC)
+        """The latest time that any of them bears: what comes after them was not written before it."""
         self.actions: dict[str, Mapping[str, Any]] = {}
         self.intents: dict[str, Mapping[str, Any]] = {}
         """By action, the arguments of those whose end is not known: running, in doubt, or broken off by a crash."""
+        self.carried: set[str] = set()
+        """The actions that were intended at all."""
 
     def feed(self, entries: Iterable[Entry]) -> None:
         """Bring entries into the state."""
         for entry in entries:
             self._feed(entry)
             self.state.last_at = max(self.state.last_at, entry.at)
-            self.seen = max(self.seen, entry.seq)
+            self.pass_over(entry)
+
+    def pass_over(self, entry: Entry) -> None:
+        """Note an entry whose event the state knows already."""
+        self.seen = max(self.seen, entry.seq)
+        self.latest = max(self.latest, entry.at)
 
     def _feed(self, entry: Entry) -> None:
         state, body = self.state, entry.body
@@ -54,10 +64,11 @@ class Replay:
                 state.said(body["text"])
         elif entry.kind == "question":
             action = self.actions.get(root_of(entry.cause))
-            if action is not None:
+            if action is not None and action["id"] not in self.carried:
                 recall(state, state.policy, entry, self.ledger, action)
         elif entry.kind == "answer":
-            hear_answer(state, entry)
+            # Whoever holds an answer back cannot slip it in before what was written meanwhile.
+            hear_answer(state, entry, max(entry.at, self.latest))
         elif entry.kind == "undo":
             self._undone(body)
         elif entry.kind == "observation":
@@ -116,15 +127,15 @@ class Replay:
             raw = body.get("args", action["args"])
             args = _typed(tool, raw)
             self.intents[mine] = loose(tool, raw) if args is None else args
-            approved = body.get("approved")
-            if approved in state.pending:
-                state.pending[approved].settled = True
+            self.carried.add(mine)
+            for identity in (body.get("approved"), mine):
+                end(state, str(identity))
             if by_agent:
                 state.reserve(tool, self.intents[mine])
         elif "decided" in body:
             pending = state.pending.get(mine)
             if pending is not None:
-                pending.settled = True
+                end(state, mine)
                 state.news.append(news_of(pending.tool, str(body["text"])))
         elif mine in self.intents:
             self._outcome(entry, tool, mine, by_agent=by_agent)
