@@ -36,8 +36,10 @@ def run(contract: Contract, framework: str, scenarios: tuple[Scenario, ...], *, 
 def outcome(report: TestReport) -> list[tuple[Any, ...]]:
     """All of a trial but how long it took, and the name of the test in keys that are made of it."""
     return [
-        (t.scenario, t.seed, t.status, t.why, t.ending, t.calls, t.verdicts, t.stops, t.turns, t.transcript)
-        + (re.sub(r"test-[0-9a-f]{8}", "test", repr(t.changes)),)
+        (
+            *(t.scenario, t.seed, t.status, t.why, t.ending, t.calls, t.verdicts, t.stops, t.turns, t.transcript),
+            re.sub(r"test-[0-9a-f]{8}", "test", repr(t.changes)),
+        )
         for t in report.trials
     ]
 
