@@ -26,6 +26,11 @@ create table if not exists post (body text);
 """
 
 
+def plain(amount: object) -> str:
+    """An amount as the books have it."""
+    return format(Decimal(str(amount)).normalize(), "f")
+
+
 class LineBroke(Exception):
     """Nobody knows whether the other side has done it."""
 
@@ -36,8 +41,14 @@ class Office:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.mishaps: dict[str, deque[Mishap]] = {}
-        with closing(sqlite3.connect(path)) as db:
+        with self.opened() as db:
             db.executescript(_TABLES)
+
+    def opened(self) -> closing[sqlite3.Connection]:
+        """The file itself, for who wants to look."""
+        db = sqlite3.connect(self.path)
+        db.execute("pragma synchronous = off")  # it outlives processes, and need not outlive a loss of power
+        return closing(db)
 
     def goes(self, tool: str, *mishaps: Mishap) -> None:
         """How the next calls of a tool go."""
@@ -45,11 +56,11 @@ class Office:
 
     def world(self) -> dict[str, Any]:
         """All that stands, without numbers and keys that were given out on the way."""
-        with closing(sqlite3.connect(self.path)) as db:
+        with self.opened() as db:
             return {
                 "board": sorted(db.execute("select place, text from board where text is not null").fetchall()),
                 "books": sorted(db.execute("select account, amount from books where not reversed").fetchall()),
-                "shop": sorted(db.execute("select item from shop where ordered").fetchall()),
+                "shop": sorted(db.execute("select item, ordered from shop where ordered != 0").fetchall()),
                 "post": sorted(db.execute("select body from post").fetchall()),
             }
 
@@ -76,7 +87,7 @@ class Office:
                 raise NotDone(f"{name} does not work today")
             if mishap == "lost_before":
                 raise LineBroke(name)
-            with closing(sqlite3.connect(self.path)) as db, db:
+            with self.opened() as db, db:
                 result = work(db, **args)
             if mishap == "lost_after":
                 raise LineBroke(name)
@@ -95,39 +106,38 @@ class Office:
         return "written"
 
     def _book(self, db: sqlite3.Connection, account: str, amount: Any) -> Any:
-        cursor = db.execute(
-            "insert into books (account, amount, reversed) values (?, ?, 0)", (account, str(Decimal(str(amount))))
-        )
+        cursor = db.execute("insert into books (account, amount, reversed) values (?, ?, 0)", (account, plain(amount)))
         return {"entry_no": str(cursor.lastrowid)}
 
     def _find(self, db: sqlite3.Connection, account: str, amount: Any) -> Any:
         found = db.execute(
             "select 1 from books where account = ? and amount = ? and not reversed",
-            (account, str(Decimal(str(amount)))),
+            (account, plain(amount)),
         )
         return {"found": found.fetchone() is not None}
 
     def _reverse(self, db: sqlite3.Connection, entry_no: str) -> str:
-        done = db.execute("update books set reversed = 1 where entry_no = ? and not reversed", (int(entry_no),))
+        done = db.execute("update books set reversed = reversed + 1 where entry_no = ?", (int(entry_no),))
         if done.rowcount != 1:
-            raise NotDone(f"{entry_no} is reversed already, or was never booked")
+            raise NotDone(f"{entry_no} was never booked")
         return "reversed"
 
     def _order(self, db: sqlite3.Connection, item: str, request_id: str) -> str:
-        return self._once(db, request_id, "insert or replace into shop values (?, 1)", item, "ordered")
+        return self._once(db, request_id, item, 1, "ordered")
 
     def _status(self, db: sqlite3.Connection, item: str) -> Any:
         row = db.execute("select ordered from shop where item = ?", (item,)).fetchone()
-        return {"ordered": bool(row and row[0])}
+        return {"ordered": bool(row and row[0] > 0)}
 
     def _cancel(self, db: sqlite3.Connection, item: str, request_id: str) -> str:
-        return self._once(db, request_id, "insert or replace into shop values (?, 0)", item, "cancelled")
+        return self._once(db, request_id, item, -1, "cancelled")
 
-    def _once(self, db: sqlite3.Connection, key: str, statement: str, item: str, answer: str) -> str:
+    def _once(self, db: sqlite3.Connection, key: str, item: str, more: int, answer: str) -> str:
         known = db.execute("select answer from answers where key = ?", (key,)).fetchone()
         if known:
             return str(known[0])
-        db.execute(statement, (item,))
+        db.execute("insert or ignore into shop values (?, 0)", (item,))
+        db.execute("update shop set ordered = ordered + ? where item = ?", (more, item))
         db.execute("insert into answers values (?, ?)", (key, answer))
         return answer
 

@@ -227,10 +227,12 @@ def test_a_compensation_in_doubt_counts_once_the_call_no_longer_shows(setting: S
     assert not setting.entries("handover")
 
 
-def test_a_compensation_with_a_key_is_sent_again_under_the_same_key(setting: Setting) -> None:
+@pytest.mark.parametrize("mishap", ["lost_before", "lost_after"])
+def test_a_compensation_with_a_key_is_sent_again_under_the_same_key(setting: Setting, mishap: Any) -> None:
     before = setting.office.world()
     assert setting.call("shop.order", item="paper").ok
-    setting.office.goes("shop.cancel", "lost_before")
+    setting.office.goes("shop.cancel", mishap)
+    setting.office.goes("shop.status", "refused", "refused")
     assert [r.code for r in setting.undo().reversals] == ["undo_in_doubt"]
     assert [r.code for r in setting.undo().reversals] == ["undone"]
     assert setting.office.world() == before

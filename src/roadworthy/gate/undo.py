@@ -455,8 +455,7 @@ def _came(
     if outcome.status == "in_doubt":
         done = (yield from _took_effect(work, deed, tool, back, action.id, action.args)) is True
         if not done:
-            text = f"Nobody knows whether {deed.tool} was taken back: {outcome.text}"
-            return _left(deed, "undo_in_doubt", text, action.id)
+            return _left(deed, "undo_in_doubt", _UNKNOWN.format(deed=deed.tool, back=back.name), action.id)
     if not done:
         return _left(deed, "failed", f"{deed.tool} was not taken back. {outcome.text}", action.id)
     work.taken[_effect(deed, tool)] = action.id
@@ -486,8 +485,10 @@ def _of_another(work: _Undo, deed: _Deed, tool: ToolPolicy, back: ToolPolicy, ot
         return None
     if status is None and begun > work.began:
         return _left(deed, "elsewhere", f"Somebody else is taking {deed.tool} back at this moment.", other)
-    text = f"Nobody knows whether {deed.tool} was taken back: {back.name} was begun, and its end is not known."
-    return _left(deed, "undo_in_doubt", text, other)
+    return _left(deed, "undo_in_doubt", _UNKNOWN.format(deed=deed.tool, back=back.name), other)
+
+
+_UNKNOWN: Final = "Nobody knows whether {deed} was taken back: {back} was begun, and its end is not known."
 
 
 def _took_effect(

@@ -445,10 +445,8 @@ def _came(e: Explanation) -> Iterator[Line]:
         yield "drift", _cut(drift.get("text") or {key: value for key, value in drift.items() if key != "at"})
     back = {str(call["action"]): call for call in e.calls if call["by"] == "undo"}
     for undone in e.undone:
-        yield (
-            str(undone.get("came")),
-            f"{_time(undone['at'])} UTC, by {undone.get('by')}: {_cut(undone.get('text', ''))}",
-        )
+        asked = f", for {undone.get('by')}" if undone.get("came") != "undone" else ""
+        yield str(undone.get("came")), f"{_time(undone['at'])} UTC{asked}: {_cut(undone.get('text', ''))}"
     for call in back.values():
         came = f"{call['status']}: {_cut(call['text'])}" if call["status"] else "nothing says how it ended"
         yield "undo", f"{call['action']}: {_call(call['tool'], call['args'])}, {came}"
