@@ -301,12 +301,27 @@ def test_the_same_signature_is_written_once(law: Path, capsys: Capture) -> None:
 
 def test_a_changed_contract_or_changed_people_must_be_signed_anew(law: Path) -> None:
     assert sign(law, "ada", "engineering", "approval") == 0
-    law.write_text(LAW.replace("Look people up.", "Look people and things up."))
+    law.write_text(LAW.replace("{email: string}", "{email: string, all: boolean}"))
     assert levels(law) == {"look_up": "shadow"}
+    law.write_text(LAW.replace("Look people up.", "Look people up in the staff list."))
+    assert levels(law) == {"look_up": "approval"}, "it allows nothing more than the one that was signed"
     law.write_text(f"# the same\n{LAW}")
     assert levels(law) == {"look_up": "approval"}
     assert run("people", "add", "eve", "--role", "engineering") == 0
     assert levels(law) == {"look_up": "shadow"}
+
+
+def test_a_ledger_alone_says_who_could_sign_which_contract(law: Path) -> None:
+    assert sign(law, "ada", "engineering", "approval") == 0
+    assert sign(law, "grace", "security", "autonomous") == 0
+    with Ledger.open(law.parent.parent / "data" / "runs.db", read_only=True) as ledger:
+        (written,) = ledger.entries(kind="contract")
+        people = People.model_validate(written.body["people"])
+        contract = Contract.model_validate(written.body["contract"]).with_people(people)
+        signatures = list(ledger.entries(kind="signature"))
+    assert contract.digest == written.body["digest"] == Contract.load(law).digest
+    assert [people.sealed("contract", entry.body) for entry in signatures] == [True, True]
+    assert {entry.body["contract"] for entry in signatures} == {contract.digest}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from roadworthy.contract.people import People
 from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import LEVELS, Draft, Level
+from roadworthy.gate.entries import contract_drafts
 from roadworthy.gate.levels import RANK, Standing, compile_levels, signature_body, signature_fault
 from roadworthy.ledger.store import Ledger
 
@@ -68,8 +69,9 @@ def sign(
             for entry in opened.entries(kind="signature")
         )
         if not twice:
-            draft = Draft(kind="signature", world="production", run=None, body=body, at=SystemClock().now())
-            opened.append([draft])
+            now = SystemClock().now()
+            draft = Draft(kind="signature", world="production", run=None, body=body, at=now)
+            opened.append([*contract_drafts(law, opened, now), draft])
             standing.refresh(opened)
         cap = standing.cap
         missing: dict[Level, list[str]] = {at: sorted(standing.missing(at)) for at in LEVELS if standing.missing(at)}

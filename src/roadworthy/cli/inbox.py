@@ -290,12 +290,7 @@ def _changed(tool: ToolPolicy, before: Mapping[str, Any], to: list[str]) -> dict
 
 def _standing(gate: Gate, asked: Asked) -> Standing:
     """What the answers so far amount to."""
-    given = [
-        (entry.body, entry.at)
-        for entry in gate.ledger.entries(run=asked.run, kind="answer")
-        if entry.body.get("question") == asked.id
-    ]
-    return standing(gate.contract.members, asked.question, given, now=gate.clock.now())
+    return standing(gate.contract.members, asked.question, asked.answers, now=gate.clock.now())
 
 
 def _told(gate: Gate, asked: Asked) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from roadworthy.contract.model import Contract
 from roadworthy.core.types import Action, Draft, Guard, Kind, Level, Outcome, Realm, Reservation, Verdict
 from roadworthy.gate import budgets
 from roadworthy.gate.core import AskUserChannel, Core, Write
@@ -17,6 +18,28 @@ if TYPE_CHECKING:
     from roadworthy.gate.gate import Gate
     from roadworthy.gate.questions import Pending
     from roadworthy.gate.state import RunStatus
+    from roadworthy.ledger.store import Appender
+
+
+def contract_drafts(contract: Contract, ledger: Appender, at: datetime, *, world: Realm = "production") -> list[Draft]:
+    """The entry that holds a contract and its people, so that all that was decided by them can be read beside them.
+
+    None where the ledger holds this contract already; one without its people, as they were written once, is not it.
+    """
+    people = contract.members
+    for entry in ledger.entries(kind="contract"):
+        if entry.body.get("digest") == contract.digest and (people is None or "people" in entry.body):
+            return []
+    body: dict[str, Any] = {
+        "digest": contract.digest,
+        "agent": contract.agent,
+        "version": contract.version,
+        "owner": contract.owner.model_dump(),
+        "contract": contract.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+    }
+    if people is not None:
+        body["people"] = people.model_dump(mode="json")
+    return [Draft(kind="contract", world=world, run=None, body=body, at=at)]
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from roadworthy.gate.carry import Carrier, ToolFunction
 from roadworthy.gate.core import adrive, drive
 from roadworthy.gate.decide import normalise
 from roadworthy.gate.drift import Learned
+from roadworthy.gate.entries import contract_drafts
 from roadworthy.gate.journal import Journal
 from roadworthy.gate.levels import Standing, compile_levels, level_body
 from roadworthy.gate.passage import recover
@@ -62,6 +63,8 @@ class Asked:
     """Where the checked arguments were seen."""
     suspended: bool
     """Whether the run stands still meanwhile."""
+    answers: Sequence[tuple[Mapping[str, Any], datetime]] = ()
+    """What was answered so far, each with its time; whether it counts, `answers.standing` says."""
 
     @property
     def id(self) -> str:
@@ -86,6 +89,7 @@ class Asked:
             capability=pending.capability,
             origins=pending.origins,
             suspended=pending.suspend,
+            answers=tuple(pending.answers.get(question.id, ())),
         )
 
 
@@ -328,7 +332,7 @@ class Gate:
         now = self.clock.now()
         runs: dict[str, None] = {}
         for entry in self.ledger.entries(kind="question"):
-            if entry.run is not None:
+            if entry.run is not None and self._in_world(entry):
                 runs[entry.run] = None
         found: list[Asked] = []
         for run in runs:
@@ -517,6 +521,8 @@ class Gate:
         entries = list(self.ledger.entries(run=run))
         if not entries:
             raise UsageError(f"the ledger has no run {run!r}; `roadworthy ledger show` lists them")
+        if not self._in_world(entries[0]):
+            raise UsageError(f"run {run!r} is of the world {entries[0].world}, and this gate of {self.world}")
         version = next((e.body["version"] for e in reversed(entries) if e.kind == "run" and "version" in e.body), "?")
         raise UsageError(
             f"run {run!r} is under another contract (version {version}, digest {_law_of(entries)[:12]}) than this gate "
@@ -559,17 +565,7 @@ class Gate:
         if self._contract_written:
             return ()
         self._contract_written = True
-        digest = self.contract.digest
-        if any(e.body.get("digest") == digest for e in self.ledger.entries(kind="contract")):
-            return ()
-        body = {
-            "digest": digest,
-            "agent": self.contract.agent,
-            "version": self.contract.version,
-            "owner": self.contract.owner.model_dump(),
-            "contract": self.contract.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-        }
-        return (Draft(kind="contract", world=self.world, run=None, body=body, at=self.clock.now()),)
+        return contract_drafts(self.contract, self.ledger, self.clock.now(), world=self.world)
 
     def _control(self, capability: str | None, *, because: str, by: str, lifted: bool) -> None:
         if capability is not None and capability not in self.contract.capabilities:
@@ -665,13 +661,17 @@ class Gate:
                 core.catch_up(self.ledger)
             return core
         entries = list(self.ledger.entries(run=run))
-        if not entries or _law_of(entries) != self.contract.digest:
+        if not entries or _law_of(entries) != self.contract.digest or not self._in_world(entries[0]):
             return None
         core = self._reopened(run, entries)
         if self.world != "test":
             with _OPENING:
                 core = live.setdefault((run, self.contract.digest), core)
         return core
+
+    def _in_world(self, entry: Entry) -> bool:
+        """Whether an entry is of a trial where this gate is, and of none where it is not."""
+        return (entry.world == "test") == (self.world == "test")
 
     def _find(self, question: str) -> tuple[Pending, Question, Core]:
         run = question.rpartition("#")[0]
