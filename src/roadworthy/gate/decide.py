@@ -220,9 +220,14 @@ _RULED: Mapping[str, str] = {
 
 def _of_rule(policy: Policy, state: RunState, tool: ToolPolicy, rule: CompiledRule) -> Reason:
     role = rule.role or approver_of(policy, state, tool) or "a person" if rule.then == "ask" else ""
-    because = rule.because[:-1] if rule.because.endswith(".") else rule.because
-    text = _RULED[rule.then].format(because=because, id=rule.id, role=role)
-    return Reason(rule=rule.id, code=f"rule_{rule.then}", text=text, ruling=rule.then, enforced=rule.enforce)
+    return _ruled(rule.id, rule.then, rule.because, rule.enforce, role)
+
+
+@lru_cache(maxsize=1_024)
+def _ruled(rule: str, then: Ruling, because: str, enforced: bool, role: str) -> Reason:
+    because = because[:-1] if because.endswith(".") else because
+    text = _RULED[then].format(because=because, id=rule, role=role)
+    return Reason(rule=rule, code=f"rule_{then}", text=text, ruling=then, enforced=enforced)
 
 
 def approver_of(policy: Policy, state: RunState, tool: ToolPolicy) -> str | None:
