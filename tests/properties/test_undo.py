@@ -1,4 +1,4 @@
-"""Undo after any prefix of a run restores a real world or lists what is left, whatever fails or breaks off meanwhile."""
+"""Undo after any prefix of a run restores a real world or lists what is left, whatever fails or breaks off."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,7 +17,6 @@ from roadworthy.cli.tools import find_tools
 from roadworthy.cli.worker import functions_of
 from roadworthy.contract.keys import project_of, seal
 from roadworthy.contract.model import Contract
-from roadworthy.contract.names import did_you_mean
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
 from roadworthy.gate.carry import ToolFunction
@@ -72,7 +72,8 @@ def command(
 
 def _must_know(ledger: Ledger, run: str) -> None:
     if next(ledger.entries(run=run, limit=1), None) is None:
-        cure = did_you_mean(run, [summary.run for summary in ledger.runs()], none="it holds none")
+        near = get_close_matches(run, [summary.run for summary in ledger.runs()], n=1)
+        cure = f"do you mean {near[0]!r}?" if near else "`roadworthy ledger show` lists the runs"
         raise UsageError(f"{ledger.name} holds no run {run!r}; {cure}")
 
 

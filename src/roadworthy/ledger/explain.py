@@ -100,7 +100,7 @@ def find(ledger: Reader, action: str) -> tuple[str, list[Entry]]:
     entries = list(ledger.entries(run=run)) if run else []
     if not entries:
         raise UsageError(_no_such_run(ledger, action, run))
-    ids = [str(entry.body["id"]) for entry in entries if entry.kind == "action"]
+    ids = [str(entry.body.get("id")) for entry in entries if entry.kind == "action"]
     wanted = f"{run}#{tail}"
     if wanted in ids:
         return wanted, entries
@@ -119,7 +119,7 @@ def find(ledger: Reader, action: str) -> tuple[str, list[Entry]]:
 def _no_such_run(ledger: Reader, action: str, run: str) -> str:
     known = [summary.run for summary in ledger.runs()]
     if action in known:
-        ids = [str(entry.body["id"]) for entry in ledger.entries(run=action, kind="action")]
+        ids = [str(entry.body.get("id")) for entry in ledger.entries(run=action, kind="action")]
         return f"{action!r} is a run, and not an action; {f'it has {_some(ids)}' if ids else 'it has no actions'}"
     near = get_close_matches(run or action, known, n=1)
     cure = f"do you mean run {near[0]!r}?" if near else "`roadworthy ledger show` lists the runs"
@@ -165,12 +165,12 @@ class _Found:
             self.run.update({key: value for key, value in body.items() if value is not None})
         elif kind == "heard" and self.action is None:
             self.heard = str(body.get("text", ""))
-        elif kind == "action" and body["id"] == self.id:
+        elif kind == "action" and body.get("id") == self.id:
             self.action = entry
         elif kind == "action" and body.get("for") == self.id:
-            self.calls[body["id"]] = {
-                "at": entry.at, "by": body.get("by"), "action": body["id"], "tool": body["tool"], "args": body["args"],
-                "status": None, "text": None,
+            made = {key: body.get(key) for key in ("by", "tool", "args")}
+            self.calls[str(body.get("id"))] = {
+                "at": entry.at, "action": body.get("id"), **made, "status": None, "text": None,
             }  # fmt: skip
         elif kind == "question":
             self.asked.append(entry)
@@ -218,7 +218,7 @@ def explain(ledger: Reader, action: str) -> Explanation:
         run=str(at.run),
         at=at.at,
         world=at.world,
-        tool=str(body["tool"]),
+        tool=str(body.get("tool")),
         args=cast("Fields", body.get("args") or {}),
         call_id=body.get("call_id"),
         by=body.get("by"),
