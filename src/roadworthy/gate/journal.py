@@ -108,6 +108,11 @@ class Journal:
         """What came of saying this before."""
         return _taken(self._said, text)
 
+    def look_said(self, text: str) -> Outcome | None:
+        """The same, and it stays."""
+        kept = self._said.get(text)
+        return kept[0] if kept else None
+
     def take_answer(self, question: str) -> str | None:
         """What the user answered to this question before."""
         return _taken(self._answers, question)

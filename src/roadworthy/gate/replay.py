@@ -62,6 +62,8 @@ class Replay:
         elif entry.kind == "said":
             if body.get("done") == "executed":
                 state.said(body["text"])
+            elif body.get("status") == "denied" and "sink" not in body:
+                state.withheld += 1
         elif entry.kind == "question":
             action = self.actions.get(root_of(entry.cause))
             if action is not None and action["id"] not in self.carried:

@@ -204,6 +204,10 @@ class Run:
         """
         return drive(speech.say(self._ctx, text))
 
+    def may_say(self, text: str) -> Outcome:
+        """What `say` would come to; nothing is written, and nobody is told. For adapters that hold replies back."""
+        return speech.may_say(self._ctx, text)
+
     async def asay(self, text: str) -> Outcome:
         """`say` for async code."""
         return await adrive(speech.say(self._ctx, text))

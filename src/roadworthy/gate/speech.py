@@ -72,15 +72,7 @@ def say(ctx: Context, text: str, sink: Sink = "reply") -> Steps[Outcome]:
     if past is not None:
         return past
     with ctx.core.lock:
-        reasons = judged(ctx, text, sink)
-    stopped = [r for r in reasons if r.enforced and r.ruling != "allow"] if ctx.gate.enforce else []
-    done: Done = "simulated" if ctx.shadow() else "executed"
-    if stopped:
-        stopped.sort(key=lambda r: -STRICTNESS[r.ruling])
-        told = f"The user was not told this. {' '.join(dict.fromkeys(r.text for r in stopped))}"
-        outcome = Outcome(status="denied", done="blocked", text=told)
-    else:
-        outcome = Outcome(status="ok", done=done, value=text, text=text)
+        outcome, reasons, stopped = _weighed(ctx, text, sink)
     body: dict[str, object] = {"text": text, "done": outcome.done}
     if sink != "reply":
         body["sink"] = sink
@@ -95,10 +87,32 @@ def say(ctx: Context, text: str, sink: Sink = "reply") -> Steps[Outcome]:
         yield ctx.write([ctx.draft("said", body)])
     except LedgerError as error:
         return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
-    if outcome.ok and outcome.done == "executed":
-        with ctx.core.lock:
+    with ctx.core.lock:
+        if outcome.ok and outcome.done == "executed":
             ctx.state.said(text)
+        elif stopped and sink == "reply":
+            ctx.state.withheld += 1
     return outcome
+
+
+def may_say(ctx: Context, text: str) -> Outcome:
+    """What telling the user something would come to. Nothing is written, and nobody is told."""
+    journal = ctx.core.journal
+    with ctx.core.lock:
+        past = journal.look_said(text) if journal is not None else None
+        return past if past is not None else _weighed(ctx, text, "reply")[0]
+
+
+def _weighed(ctx: Context, text: str, sink: Sink) -> tuple[Outcome, Sequence[Reason], Sequence[Reason]]:
+    """What would come of saying something, all that speaks against it, and what of that holds it back."""
+    reasons = judged(ctx, text, sink)
+    stopped = [r for r in reasons if r.enforced and r.ruling != "allow"] if ctx.gate.enforce else []
+    if not stopped:
+        done: Done = "simulated" if ctx.shadow() else "executed"
+        return Outcome(status="ok", done=done, value=text, text=text), reasons, stopped
+    stopped.sort(key=lambda r: -STRICTNESS[r.ruling])
+    told = f"The user was not told this. {' '.join(dict.fromkeys(r.text for r in stopped))}"
+    return Outcome(status="denied", done="blocked", text=told), reasons, stopped
 
 
 def judged(ctx: Context, text: str, sink: Sink) -> Sequence[Reason]:

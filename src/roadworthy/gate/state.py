@@ -108,6 +108,7 @@ class RunState:
         "tokens",
         "tool_calls",
         "waited_s",
+        "withheld",
         "words",
         "writes",
     )
@@ -172,6 +173,8 @@ class RunState:
         """The person who wants what the run does, where the application knows one beside the principal."""
         self.suspendable = False
         """Whether the run may stop for a person and be driven again from its start."""
+        self.withheld = 0
+        """Replies that were held back since the user spoke last."""
         self.scope: Literal["in", "uncertain", "out"] | None = None
         """What the user's words said of the run's purpose; None where nobody looked."""
         if subject is not None:
@@ -214,6 +217,7 @@ class RunState:
         if at is not None:
             self.waited_s += (at - self.last_at).total_seconds()
             self.last_at = at
+        self.withheld = 0
         self.words = f"{self.words}\n{text}" if self.words else text
         if self.confirmations is not None:
             self.confirmations.heard(text)
