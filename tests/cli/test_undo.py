@@ -26,6 +26,16 @@ from board import Office
 
 OFFICE = Office(Path("office.db"))
 TOOLS = OFFICE.tools
+
+
+def later(tool):
+    async def work(**args):
+        return tool(**args)
+
+    return work
+
+
+LATER = {name: later(tool) for name, tool in TOOLS.items()}
 """
 
 
@@ -133,6 +143,15 @@ def test_as_json_it_is_one_line(place: Place) -> None:
     told = json.loads(line)
     assert (told["run"], told["by"], told["because"]) == ("r1", "ada", "Wrong day")
     assert [(r["action"], r["came"], r["code"]) for r in told["reversals"]] == [(first, "undone", "undone")]
+
+
+def test_tools_may_be_async(place: Place) -> None:
+    before = place.office.world()
+    place.run(CLOSED, RENT)
+    place.more = ["--tools", "office_tools:LATER"]
+    code, out, _ = place.undo()
+    assert code == 0, out
+    assert place.office.world() == before
 
 
 @pytest.mark.parametrize(

@@ -613,3 +613,25 @@ def test_an_undo_that_broke_off_anywhere_goes_on_and_repeats_nothing(setting: Se
         assert again.undo("r1", by="bob", because="Wrong") == Undone(run="r1")
         came = [e.body["action"] for e in other.entries(run="r1", kind="undo") if e.body.get("came") == "undone"]
         assert len(came) == len(set(came)) == 2
+
+
+@pytest.mark.parametrize("after", [2, 3])
+def test_a_run_that_is_driven_again_settles_an_undo_that_broke_off(tmp_path: Path, after: int) -> None:
+    office, clock = Office(tmp_path / "office.db"), VirtualClock()
+    before = office.world()
+    with Ledger.open(tmp_path / "runs.db") as ledger:
+        gate = Gate(Contract.load(CONTRACT), ledger, tools=office.tools, clock=clock)
+        run = gate.run(id="r1", capability="office", suspendable=True)
+        assert run.call("books.book", {"account": "rent", "amount": "12.50"}, office.tools["books.book"]).ok
+        broken: Any = Breaks(ledger, after)
+        with pytest.raises(LedgerError):
+            Gate(gate.contract, broken, tools=office.tools, clock=clock).undo("r1", by="ada", because="Wrong")
+    with Ledger.open(tmp_path / "runs.db") as ledger:
+        gate = Gate(Contract.load(CONTRACT), ledger, tools=office.tools, clock=clock)
+        again = gate.resume("r1")
+        state = again.state
+        assert (state.counts["books.book"], state.counts.get("books.reverse", 0), state.writes) == (1, 0, 1)
+        # What the run did comes back as it was, and is not done again, though it was taken back.
+        assert again.call("books.book", {"account": "rent", "amount": "12.50"}, office.tools["books.book"]).ok
+        assert not gate.undo("r1", by="ada", because="Wrong").left
+        assert office.world() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -19,7 +20,7 @@ from roadworthy.contract.keys import project_of, seal
 from roadworthy.contract.model import Contract
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
-from roadworthy.gate.carry import ToolFunction
+from roadworthy.gate.carry import ToolFunction, is_async
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.undo import RULE, Undoable, Undone
 from roadworthy.ledger.store import Ledger
@@ -62,7 +63,10 @@ def command(
             folders = {"the project": project_of(contract), "the ledger's folder": ledger.absolute().parent}
             sealed = seal(find_key(by, keys, folders), "undo", gate.undo_request(run, by=by, because=because))
             word = {"nonce": sealed["nonce"], "signature": sealed["signature"]}
-        done = gate.undo(run, by=by, because=because, **word)
+        if any(is_async(function) for function in functions.values()):
+            done = asyncio.run(gate.aundo(run, by=by, because=because, **word))
+        else:
+            done = gate.undo(run, by=by, because=because, **word)
     if json:
         json_line({"run": run, "by": by, "because": because, "reversals": [asdict(r) for r in done.reversals]})
     else:
