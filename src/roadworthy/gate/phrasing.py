@@ -31,8 +31,8 @@ ADDRESS = "@"
 
 _PARTS = (3, 4, 5)
 """How many characters the parts of a word have; its beginning and end count as one."""
-_WEIGHTS = (1.0, 1.0, 0.5, 1.5)
-"""How much ideas, stems, pairs of words and parts of words count beside each other."""
+_WEIGHTS = (1.0, 1.0, 1.5, 1.5)
+"""How much ideas, stems, pairs of near words and parts of words count beside each other."""
 
 _FIRST = 0.5
 """The value of the first column, which is every text's: what is so before anything is said. Smaller learns faster."""
@@ -120,7 +120,10 @@ def _kinds(found: Sequence[str]) -> tuple[list[str], ...]:
     return (
         ideas,
         stems,
-        [f"{a} {b}" for a, b in pairwise(found)],
+        [
+            *(f"{a} {b}" for a, b in pairwise(("", *found, ""))),  # where a text begins and ends tells something, too
+            *(f"{a}  {b}" for a, b in zip(found, found[2:], strict=False)),
+        ],
         [part for word in found for part in _parts(word)],
     )
 
@@ -144,8 +147,8 @@ def _rarity(places: int, texts: int) -> float:
 class Phrasing:
     """The phrasing of some texts: which columns they have, and the vector of any other text in these columns.
 
-    Features that stand in the same texts equally often (nearly all parts of a word that one example has) share one
-    column of the same length; that changes no product of two vectors and makes them several times as short.
+    Features that stand in the same texts equally often share one column of the same length, and so do all that only
+    one text has; that changes no product of two vectors and makes them several times as short.
     """
 
     __slots__ = ("_known", "_texts", "columns", "learnt")
@@ -153,11 +156,14 @@ class Phrasing:
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
         """Learns from texts, each as its `words`."""
         kinds = [_kinds(text) for text in texts]
-        rows: list[tuple[list[int], list[float]]] = [([], []) for _ in texts]
+        rows: list[tuple[list[int], list[float]]] = [([0], [_FIRST]) for _ in texts]
+        lonely: list[list[tuple[int, list[str], float]]] = [[] for _ in texts]
+        scales: list[list[float]] = []
         lengths = [0.0 for _ in texts]
-        self.columns = 1
         self._texts = len(texts)
-        self._known: list[dict[str, tuple[int, int, float]]] = []
+        self._known: list[dict[str, tuple[int, int, float]]] = [{} for _ in _WEIGHTS]
+        self.columns = 1
+        shared: list[tuple[int, tuple[tuple[int, int], ...], int, float]] = []
         for kind, weight in enumerate(_WEIGHTS):
             standing: dict[str, list[tuple[int, int]]] = {}
             for text, features in enumerate(kinds):
@@ -166,32 +172,37 @@ class Phrasing:
             alike: dict[tuple[tuple[int, int], ...], list[str]] = {}
             for feature, places in standing.items():
                 alike.setdefault(tuple(places), []).append(feature)
-            known: dict[str, tuple[int, int, float]] = {}
             squares = [0.0 for _ in texts]
-            begun = [len(row[0]) for row in rows]
             for places, features in alike.items():
-                column = self.columns
-                self.columns += 1
                 rarity = _rarity(len(places), len(texts))
-                together = math.sqrt(len(features))
-                for feature in features:
-                    known[feature] = (column, len(places), 1.0 / together)
                 for text, count in places:
-                    value = _of_count(count) * rarity * together
-                    squares[text] += value * value
-                    rows[text][0].append(column)
-                    rows[text][1].append(value)
+                    squares[text] += len(features) * (_of_count(count) * rarity) ** 2
+                if len(places) == 1:
+                    lonely[places[0][0]].append((kind, features, _of_count(places[0][1]) * rarity))
+                    continue
+                together = math.sqrt(len(features))
+                entry = (self.columns, len(places), 1.0 / together)
+                self._known[kind].update(dict.fromkeys(features, entry))
+                shared.append((kind, places, self.columns, rarity * together))
+                self.columns += 1
             for text, square in enumerate(squares):
-                if square:
-                    lengths[text] += weight * weight
-                    values = rows[text][1]
-                    scale = weight / math.sqrt(square)
-                    values[begun[text] :] = [v * scale for v in values[begun[text] :]]
-            self._known.append(known)
-        self.learnt: list[Vector] = [
-            ((0, *columns), (_FIRST, *(v / math.sqrt(length) for v in values)) if length else (_FIRST,))
-            for (columns, values), length in zip(rows, lengths, strict=True)
-        ]
+                lengths[text] += weight * weight if square else 0.0
+            scales.append([weight / math.sqrt(square) if square else 0.0 for square in squares])
+        lengths = [math.sqrt(length) for length in lengths]
+        for kind, places, column, value in shared:
+            for text, count in places:
+                rows[text][0].append(column)
+                rows[text][1].append(_of_count(count) * value * scales[kind][text] / lengths[text])
+        for text, found in enumerate(lonely):
+            if found:
+                own = math.sqrt(sum(len(f) * (value * scales[kind][text]) ** 2 for kind, f, value in found))
+                for kind, features, value in found:
+                    entry = (self.columns, 1, value * scales[kind][text] / own)
+                    self._known[kind].update(dict.fromkeys(features, entry))
+                rows[text][0].append(self.columns)
+                rows[text][1].append(own / lengths[text])
+                self.columns += 1
+        self.learnt: list[Vector] = [(tuple(columns), tuple(values)) for columns, values in rows]
         """The vectors of the texts that were learnt from; but for the first column they have length 1."""
 
     def vector(self, text: Sequence[str], *, own: bool = False) -> Vector:

@@ -22,13 +22,13 @@ from roadworthy.gate.separators import Separators
 
 Certainty = Literal["in", "uncertain", "out"]
 
-_ROUNDS = 3
+_ROUNDS = 10
 _ROUNDS_AGAIN = 2
-"""How often the turns are gone over once some were taken out again."""
+"""How often at most the turns are gone over once some were taken out again."""
 _FOLDS = 4
-_ENOUGH = 500
+_ENOUGH = 100
 """So many turns tell well enough how turns come out that were not learnt from."""
-_COST = 1.0
+_COST = 2.0
 _COST_ELSEWHERE = 0.05
 _STRANGERS = ELSEWHERE[1::2]
 _LEARNT_AGAINST = ELSEWHERE[::2]
@@ -125,10 +125,11 @@ def _bounds(phrasing: Phrasing, separators: Separators, said: Mapping[int, list[
     every = range(len(separators.labels))
     of_class: dict[int, int] = {}
     fold: dict[int, int] = {}
+    folds = max(_FOLDS, len(said) // _ENOUGH)
     for example in said:
         label = separators.labels[example]
-        fold[example] = of_class[label] = (of_class.get(label, -1) + 1) % _FOLDS
-    for part in range(_FOLDS):
+        fold[example] = of_class[label] = (of_class.get(label, -1) + 1) % folds
+    for part in range(folds):
         if len(meant) >= _ENOUGH:
             break
         left_out = [example for example in said if fold[example] == part]

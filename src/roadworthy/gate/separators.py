@@ -7,6 +7,7 @@ is looked at no more. The order of the examples is fixed, so equal input gives e
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter, mul
 from typing import cast
@@ -16,6 +17,8 @@ from roadworthy.gate.phrasing import Vector
 _EASY = 0.1
 """How far beyond its margin an example must lie to be looked at no more."""
 _SMALL = 1e-9
+_STILL = 0.1
+"""The part of the largest move below which a round has settled it."""
 
 
 class Separators:
@@ -32,7 +35,7 @@ class Separators:
         """
         self.classes = classes
         self.labels = labels
-        self.weights = [[0.0] * columns for _ in range(classes)]
+        self.weights = [array("d", bytes(8 * columns)) for _ in range(classes)]
         self._vectors = vectors
         self._picks = [_picker(columns) for columns, _ in vectors]
         self._squares = [sum(v * v for v in values) for _, values in vectors]
@@ -45,7 +48,7 @@ class Separators:
         other.classes, other.labels = self.classes, self.labels
         other._vectors, other._picks = self._vectors, self._picks
         other._squares, other._costs = self._squares, self._costs
-        other.weights = [list(weights) for weights in self.weights]
+        other.weights = [weights[:] for weights in self.weights]
         other._shares = [dict(shares) for shares in self._shares]
         return other
 
@@ -60,11 +63,13 @@ class Separators:
                     weights[column] += by * value
             self._shares[example] = {}
 
-    def fit(self, examples: Sequence[int], *, rounds: int) -> None:
-        """Go over some of the examples, in their order, so many times."""
+    def fit(self, examples: Sequence[int], *, rounds: int) -> int:
+        """Go over some of the examples, in their order, until little moves, and at most so often; tells how often."""
         every = range(self.classes)
         active: list[list[int]] = [list(every) for _ in examples]
+        most = 0.0
         for round_ in range(rounds):
+            moved = 0.0
             for at, example in enumerate(examples):
                 columns, values = self._vectors[example]
                 pick = self._picks[example]
@@ -88,9 +93,14 @@ class Separators:
                     if -_SMALL < by < _SMALL:
                         continue
                     shares[k] = new
+                    moved += abs(by)
                     for column, value in zip(columns, values, strict=True):
                         weights[column] += by * value
                 active[at] = busy
+            most = max(most, moved)
+            if moved <= _STILL * most:
+                return round_ + 1
+        return rounds
 
     def margins(self, vector: Vector) -> list[float]:
         """On which side of each separator a vector lies, and how far; examples are meant to be at 1."""
