@@ -214,6 +214,17 @@ class Carry:
 
 
 @dataclass(slots=True)
+class Blocking:
+    """Whether the steps are driven from blocking code, which can call no async function."""
+
+    def now(self) -> bool:
+        return True
+
+    async def later(self) -> bool:
+        return False
+
+
+@dataclass(slots=True)
 class AskUser:
     """A question that stands before the user. Comes to the answer, or None when the user is gone."""
 

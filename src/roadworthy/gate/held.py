@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Action, Claim, Draft, Outcome, Reason, Verdict
 from roadworthy.gate.answers import Answering, Question
-from roadworthy.gate.carry import ToolFunction
-from roadworthy.gate.core import Steps, cause_of
+from roadworthy.gate.carry import ToolFunction, is_async
+from roadworthy.gate.core import Blocking, Steps, cause_of
 from roadworthy.gate.decide import decide, normalise, verdict_of
 from roadworthy.gate.policy import USER, ToolPolicy
 from roadworthy.gate.questions import Pending, asks, news_of, pending_of, why_of
@@ -229,8 +229,9 @@ def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mappi
             return 1
         args = found
     fn = (ctx.core.functions or {}).get(tool.name)
-    if ctx.gate.function_for(tool.name, fn) is None:
-        return 0  # nobody here can do it; a worker with the tools, or the next call, will
+    function = ctx.gate.function_for(tool.name, fn)
+    if function is None or (is_async(function) and (yield Blocking())):
+        return 0  # nobody here can do it; a worker with the tools, async code, or the next call will
     step = _again(ctx, pending, tool, args)
     with ctx.core.lock:
         step.verdict = discharged(decide(ctx.gate.policy, ctx.state, step.action, now=step.action.at), pending)
