@@ -10,12 +10,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import pytest
 
 from roadworthy import Contract, Entry, Gate, Ledger
-from roadworthy.core.errors import HarnessError, LedgerError
+from roadworthy.adapters.replies import HANDED_OVER, NOT_NOW
+from roadworthy.core.errors import HarnessError, LedgerError, Suspended
 from roadworthy.core.types import Draft, Guard, Kind, Realm
 from roadworthy.examples.scripted.messages import Message, ToolSchema
 from roadworthy.gate.run import Run
@@ -66,6 +67,23 @@ rules:
     because: One refund a talk is enough.
 """
 
+CAREFUL = (
+    CONTRACT.replace("returns: {order_no: string, total: decimal}", "returns: {order_no: Internal, total: decimal}")
+    + """
+types:
+  Internal: {type: string, labels: [internal]}
+labels:
+  internal: {readers: nobody}
+claims:
+  - {says: [refunded, "money is on its way"], needs: shop.refund}
+"""
+)
+"""The same, where replies are held back: numbers of orders stay inside, and refunds are made before they are told."""
+
+UNTRUE = "Good news: it was refunded."
+HONEST = "I could not do it."
+
+T = TypeVar("T")
 Call = tuple[str, Mapping[str, Any] | str]
 """A tool call of the script: the name that the model uses, and arguments (or text, where the model writes nonsense)."""
 
@@ -101,6 +119,38 @@ class Script:
     def results(self) -> list[str]:
         """What the model was told of its calls, in the order in which it made them."""
         return [message["content"] for message in self.seen[-1] if message["role"] == "tool"]
+
+
+def noticed(messages: Sequence[Message]) -> list[str]:
+    """What the gate has told the model beside the results of its calls, in what it sees now."""
+    return [str(m["content"]) for m in messages if m["role"] != "tool" and "notice of the gate" in str(m["content"])]
+
+
+class Reacting(Script):
+    """A scripted model that tells its user something untrue, and then does as the gate says."""
+
+    def __init__(self, first: str, then: Turn, last: str) -> None:
+        super().__init__()
+        self.first, self.then, self.last = first, then, last
+
+    def __call__(self, messages: list[Message], tools: list[ToolSchema]) -> Message:
+        self.seen.append(messages)
+        turn: Turn = self.then if noticed(messages) else self.first
+        if any(message["role"] == "tool" for message in messages):
+            turn = self.last
+        self.turns = [turn] * (1 + sum(message["role"] == "assistant" for message in messages))
+        self.seen.pop()
+        return super().__call__(messages, tools)
+
+
+class Stubborn(Script):
+    """A scripted model that says the same whatever it is told."""
+
+    def __call__(self, messages: list[Message], tools: list[ToolSchema]) -> Message:
+        self.seen.append(messages)
+        self.offered = [tool["function"]["name"] for tool in tools]
+        (words,) = self.turns
+        return {"role": "assistant", "content": words}
 
 
 @dataclass
@@ -183,10 +233,10 @@ class Talk(Protocol):
     def __call__(self, gate: Gate, shop: Shop, script: Script, text: str) -> str: ...
 
 
-def within(seconds: float, talk: Awaitable[str]) -> str:
+def within(seconds: float, talk: Awaitable[T]) -> T:
     """Run an async talk to its end, or fail: an agent that hangs must not hang the tests."""
 
-    async def limited() -> str:
+    async def limited() -> T:
         return await asyncio.wait_for(talk, seconds)
 
     return asyncio.run(limited())
@@ -223,6 +273,7 @@ class BrokenLedger:
 
 
 BREAKS: list[Exception] = [ZeroDivisionError("boom"), LedgerError("the disk is full")]
+FIND: Call = ("shop_find_order", {"order_no": "A-48213"})
 REFUND: Call = ("shop_refund", {"order_no": "7", "amount": 20})
 
 
@@ -425,6 +476,151 @@ class Conformance:
         self.bound(run, gate, shop, script)
         assert [name for name, _ in shop.did] == ["refund"]
         assert [e.body["ruling"] for e in ledger.entries(run=run.id, kind="verdict")] == ["deny"]
+
+    # -- what the user is told -----------------------------------------------------------------------------------------
+
+    def test_what_was_not_done_is_not_told_and_the_model_may_do_it(self, shop: Shop, ledger: Ledger) -> None:
+        gate = Gate(Contract.loads(CAREFUL), ledger)
+        script = Reacting(UNTRUE, [REFUND], "It was refunded.")
+        run = gate.run(capability="refunds")
+        assert self.bound(run, gate, shop, script) == "It was refunded."
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert said(ledger, run) == [(UNTRUE, "denied")]
+        assert run.say("It was refunded.").ok
+
+    def test_a_reply_goes_back_to_the_model_until_it_may_be_told(self, shop: Shop, ledger: Ledger) -> None:
+        gate = Gate(Contract.loads(CAREFUL), ledger)
+        script = Reacting(UNTRUE, HONEST, "unused")
+        run = gate.run(capability="refunds")
+        assert self.bound(run, gate, shop, script) == HONEST
+        (why,) = noticed(script.seen[-1])
+        assert "shop.refund was not carried out" in why
+        assert said(ledger, run) == [(UNTRUE, "denied")]
+        assert run.status == "open"
+
+    def test_after_two_more_tries_a_person_looks_at_it_and_the_user_is_told_so(
+        self, shop: Shop, ledger: Ledger
+    ) -> None:
+        gate = Gate(Contract.loads(CAREFUL), ledger)
+        script = Stubborn(UNTRUE)
+        run = gate.run(capability="refunds")
+        told = self.bound(run, gate, shop, script)
+        assert told == HANDED_OVER
+        assert run.status == "escalated"
+        assert len(script.seen) == 3
+        assert said(ledger, run) == [(UNTRUE, "denied")] * 3
+        assert run.say(told).ok
+
+    def test_labelled_data_is_not_told(self, shop: Shop, ledger: Ledger) -> None:
+        gate = Gate(Contract.loads(CAREFUL), ledger)
+        script = Script([FIND], "It is the order A 48 213.", "I cannot tell.")
+        run = gate.run(capability="refunds")
+        with run.bind():
+            told = type(self).talk(gate, shop, lasting(script), "please")
+        assert told == "I cannot tell."
+        assert said(ledger, run) == [("It is the order A 48 213.", "denied")]
+
+    def test_a_question_that_may_not_be_put_never_reaches_the_user(self, shop: Shop, ledger: Ledger) -> None:
+        gate = Gate(Contract.loads(CAREFUL), ledger)
+        asked: list[str] = []
+        script = Script(
+            [FIND],
+            [("ask_user", {"question": "Is A-48213 right?"})],
+            [("ask_user", {"question": "Which order?"})],
+            "Thank you.",
+        )
+        run = gate.run(capability="refunds", ask_user=lambda question: asked.append(question) or "Order 7.")
+        assert self.bound(run, gate, shop, script) == "Thank you."
+        assert asked == ["Which order?"]
+        assert "was not told this" in script.results[1]
+
+    def test_a_hand_over_that_may_not_say_so_is_refused(self, shop: Shop, ledger: Ledger) -> None:
+        rule = "flow: [{id: no-numbers, label: internal, into: [escalate], because: Staff need no numbers.}]\n"
+        gate = Gate(Contract.loads(CAREFUL + rule), ledger)
+        script = Script(
+            [FIND],
+            [("escalate", {"reason": "They want A-48213 back."})],
+            [("escalate", {"reason": "They want a lawyer."})],
+            "A person takes over.",
+        )
+        run = gate.run(capability="refunds")
+        assert self.bound(run, gate, shop, script) == "A person takes over."
+        assert "Staff need no numbers" in script.results[1]
+        assert [e.body["reason"] for e in ledger.entries(run=run.id, kind="handover")] == ["They want a lawyer."]
+
+    @pytest.mark.parametrize("error", BREAKS, ids=["gate", "ledger"])
+    def test_nothing_is_told_that_nobody_could_judge_or_record(
+        self, ledger: Ledger, shop: Shop, error: Exception
+    ) -> None:
+        gate = Gate(Contract.loads(CAREFUL), BrokenLedger(ledger, "said", error))
+        script = Stubborn(UNTRUE)
+        assert self.bound(gate.run(capability="refunds"), gate, shop, script) == NOT_NOW
+        assert len(script.seen) == 1
+
+    def test_with_enforcement_off_it_is_told_and_recorded(self, shop: Shop, ledger: Ledger) -> None:
+        gate = Gate(Contract.loads(CAREFUL), ledger, enforce=False)
+        run = gate.run(capability="refunds")
+        assert self.bound(run, gate, shop, Stubborn(UNTRUE)) == UNTRUE
+        assert run.say(UNTRUE).ok
+        (entry,) = ledger.entries(run=run.id, kind="said")
+        assert [reason["code"] for reason in entry.body["reasons"]] == ["untrue_claim"]
+
+    # -- held actions --------------------------------------------------------------------------------------------------
+
+    def test_the_model_learns_at_the_next_turn_what_became_of_a_held_call(self, gate: Gate, shop: Shop) -> None:
+        held: Call = ("shop_refund", {"order_no": "7", "amount": 51})
+        run = gate.run(id="r", capability="refunds")
+        run.heard("51 euro back for order 7")
+        self.bound(run, gate, shop, Script([held], "A person looks at it."))
+        (asked,) = gate.questions()
+        gate.answer(asked.id, by="shop-lead", ruling="approve")
+        run = gate.run(id="r")
+        run.heard("And?")
+        if not shop.did:  # blocking code can carry no async tool, and leaves that to async code
+            within(20, run.aheard("Well?"))
+        assert shop.did == [("refund", {"order_no": "7", "amount": 51})]
+        script = Script("It was done.", "Anything else?")
+        assert self.bound(run, gate, shop, script, "And?") == "It was done."
+        (news,) = noticed(script.seen[0])
+        assert "R-7" in news
+        again = Script("Anything else?")
+        self.bound(run, gate, shop, again, "No.")
+        assert noticed(again.seen[0]) == []
+
+    def test_a_run_that_suspends_ends_the_agent_and_goes_on_when_it_is_driven_again(
+        self, shop: Shop, ledger: Ledger
+    ) -> None:
+        contract = CONTRACT.replace("then: ask\n", "then: ask\n    ask: {role: shop-lead, meanwhile: suspend}\n")
+        gate = Gate(Contract.loads(contract), ledger)
+        turns: list[Turn] = [[REFUND], [("send_note", {"text": "hello"})], "Done."]
+        turns[0] = [("shop_refund", {"order_no": "7", "amount": 51})]
+        run = gate.run(id="r", capability="refunds", suspendable=True)
+        with pytest.raises(Suspended, match="The lead signs refunds"):
+            self.bound(run, gate, shop, Script(*turns))
+        assert shop.did == []
+        (asked,) = gate.questions()
+        gate.answer(asked.id, by="shop-lead", ruling="approve")
+        again = gate.resume("r")
+        assert self.bound(again, gate, shop, Script(*turns)) == "Done."
+        assert [name for name, _ in shop.did] == ["refund", "notify"]
+
+
+def said(ledger: Ledger, run: Run) -> list[tuple[str, str]]:
+    """What was said in a run, and whether it was told."""
+    return [(e.body["text"], e.body.get("status", "ok")) for e in ledger.entries(run=run.id, kind="said")]
+
+
+def lasting(script: Script) -> Script:
+    """The script again, where frameworks keep what was held back out of the messages: a notice counts as a turn."""
+
+    class Lasting(Script):
+        def __call__(self, messages: list[Message], tools: list[ToolSchema]) -> Message:
+            script.seen.append(messages)
+            kept = sum(message["role"] == "tool" for message in messages)
+            at = kept + len(noticed(messages))
+            return Script(*[script.turns[min(at, len(script.turns) - 1)]] * 9)(messages, tools)
+
+    return Lasting()
 
 
 class BoundConformance(Conformance):

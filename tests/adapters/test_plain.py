@@ -10,7 +10,17 @@ import pytest
 from conformance import CONTRACT, Conformance, Script, Shop, within
 
 from roadworthy import Contract, Gate, Ledger
-from roadworthy.adapters.plain import adispatch, dispatch, gated, guard, tool_schemas
+from roadworthy.adapters.plain import (
+    adispatch,
+    areply,
+    back,
+    dispatch,
+    gated,
+    guard,
+    news,
+    reply,
+    tool_schemas,
+)
 from roadworthy.core.errors import UsageError
 from roadworthy.examples.scripted.messages import Message, answer
 from roadworthy.gate.run import Run, current_run
@@ -25,12 +35,16 @@ def run_of_talk() -> Run:
 def blocking_talk(gate: Gate, shop: Shop, script: Script, text: str) -> str:
     """A loop over an OpenAI-style chat model."""
     run = run_of_talk()
-    messages: list[Message] = [{"role": "user", "content": text}]
+    messages: list[Message] = [*news(run), {"role": "user", "content": text}]
     while True:
         said = answer(script, messages, tool_schemas(gate.contract))
-        if not said.get("tool_calls"):
-            return str(said["content"])
-        messages += [said, *(dispatch(run, call, shop.functions()) for call in said["tool_calls"])]
+        messages.append(said)
+        if said.get("tool_calls"):
+            messages += [dispatch(run, call, shop.functions()) for call in said["tool_calls"]]
+        elif (told := reply(run, said["content"], deliver=False)).back is None:
+            return told.text
+        else:
+            messages.append(back(told))
 
 
 def async_talk(gate: Gate, shop: Shop, script: Script, text: str) -> str:
@@ -38,12 +52,16 @@ def async_talk(gate: Gate, shop: Shop, script: Script, text: str) -> str:
 
     async def loop() -> str:
         run = run_of_talk()
-        messages: list[Message] = [{"role": "user", "content": text}]
+        messages: list[Message] = [*news(run), {"role": "user", "content": text}]
         while True:
             said = answer(script, messages, tool_schemas(gate.contract))
-            if not said.get("tool_calls"):
-                return str(said["content"])
-            messages += [said, *[await adispatch(run, call, shop.afunctions()) for call in said["tool_calls"]]]
+            messages.append(said)
+            if said.get("tool_calls"):
+                messages += [await adispatch(run, call, shop.afunctions()) for call in said["tool_calls"]]
+            elif (told := await areply(run, said["content"], deliver=False)).back is None:
+                return told.text
+            else:
+                messages.append(back(told))
 
     return within(20, loop())
 

@@ -7,12 +7,13 @@ Whatever goes wrong on the way becomes an `Outcome` that says so; a tool runs on
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 
-from roadworthy.core.errors import HarnessError, Suspended
+from roadworthy.contract.model import Contract
+from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.carry import is_async
 from roadworthy.gate.gate import Gate
@@ -64,6 +65,30 @@ ESCALATE = Offered(
 
 OFFERED = (ASK_USER, ESCALATE)
 """What every agent is offered. No tool of a contract may have these names."""
+
+
+def refuse_hosted(contract: Contract, tools: Iterable[object]) -> None:
+    """Raise UsageError for a tool that runs at the model's provider, unless the contract accepts it by name.
+
+    `tools` are what a model is offered, as far as they are descriptions and not functions: mappings with a `type` other
+    than `function`, or bare names of such types. A tool is accepted by its type or by its own name.
+    """
+    accepted = contract.hosted_tools if isinstance(contract.hosted_tools, tuple) else ()
+    for tool in tools:
+        if isinstance(tool, Mapping):
+            described = cast("Mapping[str, Any]", tool)
+            kind, name = described.get("type"), described.get("name")
+            if kind is None and described:  # as Gemini has them: {"google_search": {}}
+                kind = next(iter(described)) if "name" not in described and "function" not in described else None
+        else:
+            kind, name = (tool, None) if isinstance(tool, str) else (None, None)
+        if kind in (None, "function", "custom") or kind in accepted or name in accepted:
+            continue
+        law = f"[{', '.join(accepted)}]" if accepted else "refuse"
+        raise UsageError(
+            f"the tool {kind!r} runs at the model's provider, where no gate can see it; take it from the agent's "
+            f"tools, or accept it by its name (the contract says `hosted_tools: {law}`)"
+        )
 
 
 _INSIDE: ContextVar[bool] = ContextVar("roadworthy_inside_tool", default=False)

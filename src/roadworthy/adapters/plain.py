@@ -1,10 +1,15 @@
 """Agents in plain Python: functions behind the gate, and what a loop over an OpenAI-style chat API needs.
 
-run.heard(text)
-tools = tool_schemas(contract, "billing_question")
-while calls := (message := chat(messages, tools)).get("tool_calls"):
-    messages += [message, *(dispatch(run, call, functions) for call in calls)]
-run.say(message["content"])
+messages += hear(run, text)
+while True:
+    message = chat(messages, tool_schemas(contract, "billing_question"))
+    messages.append(message)
+    if calls := message.get("tool_calls"):
+        messages += [dispatch(run, call, functions) for call in calls]
+    elif (told := reply(run, message["content"])).back is None:
+        break                             # told.text is what the user sees
+    else:
+        messages.append(back(told))       # it may not be said: the model is told why, and tries again
 """
 
 from __future__ import annotations
@@ -16,13 +21,29 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast, overload
 
 from roadworthy.adapters.calls import abring, bring
+from roadworthy.adapters.calls import refuse_hosted as refuse_hosted
+from roadworthy.adapters.replies import Reply, asettle_reply, news_of, settle_reply
 from roadworthy.adapters.schemas import tool_schemas
 from roadworthy.core.types import Outcome
 from roadworthy.gate.carry import is_async
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run, current_run
 
-__all__ = ["adispatch", "dispatch", "gated", "guard", "result_of", "tool_schemas"]
+__all__ = [
+    "Reply",
+    "adispatch",
+    "areply",
+    "back",
+    "dispatch",
+    "gated",
+    "guard",
+    "hear",
+    "news",
+    "refuse_hosted",
+    "reply",
+    "result_of",
+    "tool_schemas",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,6 +122,38 @@ async def adispatch(
     call_id, name, args = _parts(tool_call)
     function = _function(run, name, functions)
     return _message(call_id, name, await abring(run.gate, run, name, args, function, call_id=call_id))
+
+
+def hear(run: Run, text: str) -> list[dict[str, Any]]:
+    """The user's words reach the run; the messages that begin the turn: what became of held actions, and the words."""
+    run.heard(text)
+    return [*news(run), {"role": "user", "content": text}]
+
+
+def news(run: Run) -> list[dict[str, Any]]:
+    """A message that tells the model what became of held actions meanwhile, once; none where nothing did."""
+    told = news_of(run)
+    return [{"role": "user", "content": told}] if told is not None else []
+
+
+def reply(run: Run, text: str, *, deliver: bool = True) -> Reply:
+    """Tell the user something, through the gate. Where it may not be said, `back` is for the model, which tries again.
+
+    After two more tries the user is told that a person will look at it, and the run is handed over. `deliver=False`:
+    it is judged only, and whoever calls the agent says what comes back. Before the user sees it, `text` of what comes
+    back is to be shown, and nothing else; in shadow (`outcome.done` is `simulated`) nothing is.
+    """
+    return settle_reply(run, text, deliver=deliver)
+
+
+async def areply(run: Run, text: str, *, deliver: bool = True) -> Reply:
+    """`reply` for async code."""
+    return await asettle_reply(run, text, deliver=deliver)
+
+
+def back(told: Reply) -> dict[str, Any]:
+    """The message that goes back to the model when a reply was held back."""
+    return {"role": "user", "content": told.back}
 
 
 def _parts(tool_call: Any) -> tuple[str, str, object]:
