@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -42,7 +43,8 @@ class CheckedArg:
     """Values that stand in the contract itself: members of an enum and the default."""
     meanings: tuple[str, ...]
     """What the value means; weak values such as "1" match a result only there."""
-    numeric: bool
+    nouns: tuple[str, ...]
+    """What people call such an entity."""
     known: dict[Any, tuple[str, ...]] = field(default_factory=dict[Any, tuple[str, ...]], compare=False)
     """Where lately judged values are looked up."""
 
@@ -57,9 +59,10 @@ class CheckedArg:
                 if weak(form):
                     places.extend(f"{form}\x1f{meaning}" for meaning in self.meanings)
             found = tuple(places)
-            if len(self.known) >= 256:
-                self.known.clear()
-            self.known[kept] = found
+            if not isinstance(value, str) or len(value) <= 200:
+                if len(self.known) >= 256:
+                    self.known.clear()
+                self.known[kept] = found
         return found
 
 
@@ -91,6 +94,9 @@ class OriginPolicy:
     zone: str
 
 
+_NOUN = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+
+
 def _mask(origins: Iterable[str]) -> Mask:
     mask = 0
     for origin in origins:
@@ -119,6 +125,12 @@ def meanings(name: str, shape: Shape) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _nouns(entity: str | None) -> tuple[str, ...]:
+    """`billing.OpenInvoice` is called an invoice."""
+    found = _NOUN.findall(entity.rpartition(".")[2]) if entity is not None else []
+    return (found[-1].casefold(),) if found else ()
+
+
 def _checked(path: tuple[str, ...], shape: Shape, origins: Any, *, exempt: bool) -> CheckedArg:
     allowed = 0
     if origins is not None:
@@ -136,7 +148,7 @@ def _checked(path: tuple[str, ...], shape: Shape, origins: Any, *, exempt: bool)
         picked=shape.entity is not None and not shape.pick_any and not exempt,
         contract=frozenset(v for v in (*members, shape.default) if isinstance(v, str | int | float | Decimal)),
         meanings=meanings(name, shape),
-        numeric=shape.type in ("decimal", "number", "integer"),
+        nouns=_nouns(shape.entity),
     )
 
 

@@ -245,7 +245,7 @@ class _Judging:
         checked, index = self.checked, self.index
         allowed = checked.allowed
         # What stands in untrusted text came from there, whatever else it may happen to be the sum of.
-        if not allowed & DERIVED or self.mask & (UNTRUSTED | SIMULATED) or not index.numbers:
+        if not allowed & DERIVED or self.mask & (UNTRUSTED | SIMULATED):
             return 0
         target = decimal_of(self.value)
         if target is None and isinstance(self.value, str) and not checked.shape.format and not checked.entity:
@@ -254,6 +254,10 @@ class _Judging:
         if target is None or target == 0:
             return 0
         unit, whole = checked.shape.unit, checked.shape.type == "integer"
+        if allowed & TRUSTED and ((target, unit) in index.totals or (unit is None and (target, None) in index.totals)):
+            return TRUSTED | DERIVED
+        # Small numbers come out of all kinds of others by chance, so these must be of the same kind, or the user's.
+        chancy = weak(f"n:{target:f}")
         amounts: dict[Decimal, Mask] = {}
         counts: dict[Decimal, Mask] = {Decimal(n): USER for n in index.spoken.counts}
         for (number, of), mask in index.numbers.items():
@@ -262,6 +266,9 @@ class _Judging:
                 continue
             if number == number.to_integral_value() and 1 < number <= 1000 and (of == COUNT or mask & USER):
                 counts[number] = counts.get(number, 0) | good
+            alike = (unit is not None and of == unit) or mask & USER
+            if chancy and not alike:
+                continue
             if (of in (None, unit) or unit is None) and (of != COUNT or whole) and number > 0:
                 amounts[number] = amounts.get(number, 0) | good
         return _reckon(target, amounts, counts, index.spoken)
@@ -398,7 +405,7 @@ class _Judging:
         index, entity = self.index, cast("str", self.checked.entity)
         key = str(self.value)
         groups = index.groups.get((entity, key))
-        if not groups or index.everything or self._is_subject():
+        if not groups or self._is_subject() or (index.everything and self._wants_all()):
             return None
         if any(place in index.user for place in self.checked.places(self.value)):
             return None
@@ -412,6 +419,11 @@ class _Judging:
                 )
                 return Reason(rule="origins", code="ambiguous", text=text, ruling="clarify")
         return None
+
+    def _wants_all(self) -> bool:
+        """Whether the user wants all of these: "both", "all of them", or by the name of what they are."""
+        wanted = self.index.everything
+        return "" in wanted or any(noun.startswith(name) for noun in wanted for name in self.checked.nouns)
 
     def _picked(self, entity: str, key: str, rivals: Sequence[str]) -> bool:
         index = self.index
@@ -513,8 +525,6 @@ def _reckon(target: Decimal, amounts: Mapping[Decimal, Mask], counts: Mapping[De
             found = worse(found, best(one))
         return found | DERIVED
 
-    if target in amounts:  # the total of a column: a number that was seen itself needs no reckoning
-        return worst(amounts[target])
     for amount, mask in amounts.items():
         rest = amounts.get(target - amount) or amounts.get(target + amount)
         if rest:

@@ -48,11 +48,17 @@ MOST_TOLD = 16
 """So many of the agent's latest messages can settle which candidate is meant."""
 COUNT = "#"
 """The unit of whole numbers that say how many."""
+_PLAIN_NUMBERS = frozenset(f"n:{number}" for number in (0, 1, 2, 7, 10, 12, 24, 30, 60, 100, 365, 1000))
+"""Numbers that stand in calculations by themselves: hours of a day, months of a year, a hundred for percents."""
 ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w{1,8};|=[0-9A-F]{2}|[A-Za-z0-9+/_-]{24,}={0,2}")
 """What gives away that a text may hold encoded parts: to look for them in every text would cost more than all else."""
 _ALL = re.compile(
-    r"(?i)\b(both|each|every(?:thing|where)?|any \w+s|all (?:of|my|these|those|the|three|four|five|\w+s)|all pending|"
-    r"alle|alles|überall|beide|jede[rsn]?|toutes?|tous|todos|todas)\b"
+    r"(?i)\b(both|(?:each|all) of (?:them|these|those|it)|every(?:thing|where)|all (?:two|three|four)|"
+    r"alle beide|alles|überall|beide[nrs]?)\b"
+)
+_ALL_OF = re.compile(
+    r"(?i)\b(?:all|any|every|each|alle[nr]?|jede[nrs]?|sämtliche[nr]?|toutes?|tous|todos|todas)\b"
+    r"(?: (?:of|my|our|the|these|those|other|open|pending|unread|old|new|meine[nr]?|les|mes|los|las|mis))* (\w+)"
 )
 _OBJECTIONS = """
 no nope nah not wrong incorrect other another different neither none instead
@@ -98,6 +104,7 @@ class Index:
         "tainted",
         "times",
         "told",
+        "totals",
         "user",
         "where",
         "worked_out",
@@ -131,6 +138,8 @@ class Index:
         """By form of a computed result: the worst origin of what it was computed from."""
         self.numbers: dict[tuple[Decimal, str | None], Mask] = {}
         """The latest numbers, with their units, that somebody vouches for."""
+        self.totals: dict[tuple[Decimal, str | None], None] = {}
+        """The latest sums of columns of trusted lists, with their units."""
         self.spoken = Spoken()
         """Days, times and counts in the user's words that only mean something beside others."""
         self.days: dict[date, None] = {}
@@ -145,8 +154,8 @@ class Index:
         """The forms of each of the agent's latest messages that the user went along with."""
         self.choices: list[tuple[int, Mapping[Form, int]]] = []
         """Which of those that a question names the user took, with the places of all forms in it."""
-        self.everything = False
-        """The user wants it done to all candidates."""
+        self.everything: set[str] = set()
+        """What the user wants all of, by name; empty text where they said "all of them", "both" or the like."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Index) and all(getattr(self, n) == getattr(other, n) for n in Index.__slots__)
@@ -171,7 +180,9 @@ class Index:
         self.user.update(found)
         self._note(found, USER)
         self.spoken = self.spoken.with_(said)
-        self.everything = self.everything or _ALL.search(text) is not None
+        if _ALL.search(text):
+            self.everything.add("")
+        self.everything.update(noun.casefold() for noun in _ALL_OF.findall(text))
 
     def said(self, text: str) -> None:
         """The agent's words, to the user or to other agents: they vouch for nothing."""
@@ -245,7 +256,9 @@ class Index:
                 self._total(leaf, totals)
         for total, count, unit in totals.values():
             if count > 1:
-                self._number(total, unit, TRUSTED)
+                self.totals[total, unit] = None
+                if len(self.totals) > MOST_DAYS:
+                    del self.totals[next(iter(self.totals))]
         for entity, keys in candidates.items():
             if len(keys) > 1:
                 group = tuple(keys)
@@ -359,7 +372,7 @@ class Index:
                     self.kinds.setdefault(form, set()).add(shape.entity)
             masks[form] = masks.get(form, 0) | bit
             kind, _, rest = form.partition(":")
-            if kind in ("d", "dt", "t"):
+            if kind in ("d", "dt", "t") and bit == TRUSTED:
                 self._moment(kind, rest)
         if self.policy.picks:
             self._feature(leaf, entities, whole, found)
@@ -390,7 +403,7 @@ class Index:
     def _total(self, leaf: Leaf, totals: dict[tuple[str, ...], tuple[Decimal, int, str | None]]) -> None:
         shape = cast("Shape", leaf.shape)
         number = decimal_of(leaf.value)
-        if number is None:
+        if number is None or any(form in self.tainted for form in forms.seen(leaf.value, shape)):
             return
         unit = shape.unit or (COUNT if shape.type == "integer" else None)
         self._number(number, unit, TRUSTED)
@@ -416,10 +429,10 @@ class Index:
         for value in scalars(args):
             if isinstance(value, bool):
                 continue
-            for piece in pieces_of(value) if isinstance(value, str) else (forms.seen(value),):
+            for piece in pieces_of(value[:MOST_TEXT]) if isinstance(value, str) else (forms.seen(value),):
                 mask = self.sighted(piece)
-                if not mask and all(weak(form) or form.startswith("w:") for form in piece):
-                    continue  # "2" and "sum" prove nothing, and are no news either
+                if not mask and (not _PLAIN_NUMBERS.isdisjoint(piece) or all(form.startswith("w:") for form in piece)):
+                    continue  # "sum" and "60" are how it is computed, not what from
                 worst = worse(worst, best(mask))
         return worst
 
