@@ -181,6 +181,8 @@ def settle(ctx: Context) -> Steps[int]:
     """Do what was decided about held actions meanwhile; how many were settled. The run is told by `news`."""
     done = 0
     state, now = ctx.state, ctx.gate.clock.now()
+    with ctx.core.lock:
+        ctx.refresh_controls()
     suspended = [p for p in state.pending.values() if p.suspend and not p.settled]
     if state.status == "held" and all(p.decided(ctx.gate.policy, now)[0] is not None for p in suspended):
         ctx.set_status("open", "")
@@ -243,7 +245,8 @@ def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mappi
         text = f"It was approved, and cannot be done any more: {step.verdict.text}"
         outcome = Outcome(status="denied", done="blocked", text=text)
         try:
-            yield ctx.write([ctx.verdict(step), ctx.outcome(step, outcome)], [once(pending)])
+            ended = ctx.outcome(step, outcome, more={"decided": ruling})
+            yield ctx.write([ctx.verdict(step), ended], [once(pending)])
         except Conflict:
             return 0
         _tell(ctx, pending, outcome)

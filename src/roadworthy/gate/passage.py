@@ -244,9 +244,7 @@ def begin_carrying(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
     gate, state = ctx.gate, ctx.state
     tool, action, verdict = cast("ToolPolicy", step.tool), step.action, step.verdict
     function = gate.function_for(tool.name, fn)
-    step.simulate = gate.enforce and (
-        (tool.acts and verdict.level == "shadow") or bool(state.simulated and uses_simulated(state, action.args))
-    )
+    step.simulate = _simulates(ctx, tool, verdict, action.args)
     if function is None and not step.simulate:
         if gate.world == "test":
             gate.missing_stand_in(tool.name)
@@ -260,6 +258,13 @@ def begin_carrying(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
     if tool.keyed is not None and tool.keyed.forever:
         value = hashlib.sha256(dumps(action.args)).hexdigest()
         step.guards.append(Claim(key=f"key/{step.realm}/{step.key}", value=value, again=True))
+
+
+def _simulates(ctx: Context, tool: ToolPolicy, verdict: Verdict, args: Mapping[str, Any]) -> bool:
+    """Whether a call is only made up: a write in shadow, and whatever rests on what was made up before."""
+    if not ctx.gate.enforce:
+        return False
+    return (tool.acts and verdict.level == "shadow") or (bool(ctx.state.simulated) and uses_simulated(ctx.state, args))
 
 
 def _read_before(ctx: Context, step: Step) -> Steps[None]:
@@ -332,12 +337,16 @@ def _recheck(ctx: Context, step: Step, written: Sequence[Entry]) -> Draft | None
     approval = held.approval_of(ctx, step)
     if approval is not None:
         verdict = held.discharged(verdict, approval)
-    if verdict.ruling == "allow" or not ctx.gate.enforce:
+    less = not step.simulate and _simulates(ctx, tool, verdict, step.action.args)
+    if not less and (verdict.ruling == "allow" or not ctx.gate.enforce):
         ctx.state.reserve(tool, step.action.args)
         return None
     step.carry = False
     core.landed()
-    step.outcome = Outcome(status="denied", done="blocked", text=verdict.text)
+    text = verdict.text
+    if verdict.ruling == "allow":
+        text = f"{tool.name} was not called: people have lowered meanwhile what may be done. You may call it again."
+    step.outcome = Outcome(status="denied", done="blocked", text=text)
     return ctx.outcome(step, step.outcome)
 
 

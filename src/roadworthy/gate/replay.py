@@ -46,6 +46,8 @@ class Replay:
 
     def pass_over(self, entry: Entry) -> None:
         """Note an entry whose event the state knows already."""
+        if entry.kind == "action" and entry.body["id"] in self.state.pending:
+            self.actions[entry.body["id"]] = entry.body  # another process may carry it, and this one hears of it
         self.seen = max(self.seen, entry.seq)
         self.latest = max(self.latest, entry.at)
 
@@ -119,6 +121,8 @@ class Replay:
         state, body = self.state, entry.body
         tool = state.policy.tools.get(action["tool"])
         if tool is None:
+            if entry.kind == "verdict" and body["ruling"] == "deny" and body.get("enforce", True):
+                state.deny(str(action["tool"]), action["args"], body["reasons"][0]["rule"])
             return
         mine, by_agent = root_of(entry.cause), action.get("by") is None
         if entry.kind == "verdict":
