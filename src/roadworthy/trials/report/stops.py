@@ -45,8 +45,21 @@ _CHECKS: Mapping[str, str] = {
     "budgets": "The run has used up what the contract grants it.",
     "level": "At this level a person decides about every write.",
     "stop": "Somebody stopped the agent, or this capability of it.",
+    "origins": "A value stands nowhere, was written by somebody who vouches for nothing, or is one of several.",
+    "destinations": "Nobody whom the contract names knows where this would go.",
+    "labels": "Data that belongs to one person would reach another.",
+    "links": "A link that an outsider wrote would be handed on.",
+    "claims": "Something would be told that was not done.",
+    "confirm": "The user must say yes to what was read out.",
+    "idempotent": "The same key was used for another call.",
+    "approval": "An approved action is carried once.",
+    "scope": "It is not clear what the user wants, or it is not what this agent is for.",
+    "journal": "Driven again, the agent took another way than before.",
+    "undo": "What could not be taken back is not done.",
+    "gate": "A check could not be made, so nothing was done.",
 }
 """What the gate's own checks look at; rules say it in their own words."""
+_NEEDS = "Something must be read first, or anew."
 
 
 def stops_of(report: TestReport, anchors: Mapping[tuple[str, int], str]) -> tuple[StopLine, ...]:
@@ -57,7 +70,7 @@ def stops_of(report: TestReport, anchors: Mapping[tuple[str, int], str]) -> tupl
     shown = _stopped_calls(report, anchors)
     lines: list[StopLine] = []
     for (rule, ruling), stops in by_rule.items():
-        because = stops[0].because or _CHECKS.get(rule, "")
+        because = stops[0].because or _CHECKS.get(rule, "") or (_NEEDS if rule.startswith("needs ") else "")
         trial, turn = shown.get((rule, ruling), (None, None))
         lines.append(
             StopLine(
