@@ -463,6 +463,18 @@ def test_without_the_functions_nothing_is_begun(setting: Setting) -> None:
     assert not setting.entries("undo")
 
 
+def test_blocking_code_does_not_begin_what_it_cannot_wait_for(setting: Setting) -> None:
+    async def reverse(**args: Any) -> Any:
+        return setting.office.tools["books.reverse"](**args)
+
+    assert setting.call("books.book", account="rent", amount="12.50").ok
+    gate = Gate(setting.contract, setting.ledger, tools={**setting.office.tools, "books.reverse": reverse})
+    with pytest.raises(UsageError, match=r"books\.reverse can only be waited for: use `await gate\.aundo"):
+        gate.undo("r1", by="ada", because="Wrong")
+    assert not setting.entries("undo")
+    assert len(asyncio.run(gate.aundo("r1", by="ada", because="Wrong")).undone) == 1
+
+
 KEYS = {name: SigningKey.new() for name in ("ada", "bob", "eve")}
 PEOPLE = People(
     people=1,

@@ -20,7 +20,7 @@ from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Re
 from roadworthy.gate.answers import Answering, Question, answer_payload, check_answer, place_of, standing
 from roadworthy.gate.answers import Standing as Standing_
 from roadworthy.gate.carry import Carrier, ToolFunction
-from roadworthy.gate.core import adrive, drive
+from roadworthy.gate.core import Steps, adrive, drive
 from roadworthy.gate.decide import normalise
 from roadworthy.gate.drift import Learned
 from roadworthy.gate.entries import contract_drafts
@@ -503,16 +503,22 @@ class Gate:
         listed to a person. May be called again: what was taken back stays so. Raises UsageError, before anything is
         done, for a run that is not there, for whoever may not ask, and where functions of tools are missing.
         """
-        return drive(undo(self._to_undo(run)._ctx, by=by, because=because, nonce=nonce, signature=signature))  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+        return drive(self._undo(run, by, because, nonce, signature, blocking=True))
 
     async def aundo(
         self, run: str, *, by: str, because: str, nonce: str | None = None, signature: str | None = None
     ) -> Undone:
         """`undo` for async code."""
-        steps = undo(self._to_undo(run)._ctx, by=by, because=because, nonce=nonce, signature=signature)  # pyright: ignore[reportPrivateUsage]  # the two are one thing
-        return await adrive(steps)
+        return await adrive(self._undo(run, by, because, nonce, signature, blocking=False))
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _undo(
+        self, run: str, by: str, because: str, nonce: str | None, signature: str | None, *, blocking: bool
+    ) -> Steps[Undone]:
+        handle = self._to_undo(run)
+        ctx = handle._ctx  # pyright: ignore[reportPrivateUsage]  # the two are one thing
+        return undo(ctx, by=by, because=because, nonce=nonce, signature=signature, blocking=blocking)
 
     def _to_undo(self, run: str) -> Run:
         core = self._known(run)

@@ -21,6 +21,7 @@ from roadworthy.contract.model import Contract
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import Conflict, UsageError
 from roadworthy.core.types import Action, Claim, Entry, Outcome, Reason, Status, Verdict
+from roadworthy.gate.carry import ToolFunction, is_async
 from roadworthy.gate.core import Steps, cause_of
 from roadworthy.gate.entries import Context, Step
 from roadworthy.gate.passage import at_path, conclude, was_done
@@ -237,8 +238,13 @@ class _Undo:
     """By effect that was taken back now, the action that did it."""
 
 
-def undo(ctx: Context, *, by: str, because: str, nonce: str | None, signature: str | None) -> Steps[Undone]:
-    """Take back what the run has done. Raises UsageError for what nobody may ask for, before anything is done."""
+def undo(
+    ctx: Context, *, by: str, because: str, nonce: str | None, signature: str | None, blocking: bool
+) -> Steps[Undone]:
+    """Take back what the run has done. Raises UsageError for what nobody may ask for, before anything is done.
+
+    `blocking`: the steps are driven from blocking code, which can wait for no async function.
+    """
     gate, run = ctx.gate, ctx.core.id
     deeds = deeds_of(gate.policy, gate.ledger.entries(run=run))
     body = undo_body(
@@ -257,7 +263,7 @@ def undo(ctx: Context, *, by: str, because: str, nonce: str | None, signature: s
         raise UsageError(f"run {run!r} was not undone: {fault}")
     if not deeds:
         return Undone(run=run)
-    _must_have_functions(ctx, deeds)
+    _must_have_functions(ctx, deeds, blocking=blocking)
     try:
         asked = yield ctx.write([ctx.draft("undo", body)], [Claim(key=f"undo-request/{body['nonce']}", value=by)])
     except Conflict:
@@ -284,22 +290,31 @@ def undo(ctx: Context, *, by: str, because: str, nonce: str | None, signature: s
     return Undone(run=run, reversals=tuple(reversals))
 
 
-def _must_have_functions(ctx: Context, deeds: Sequence[_Deed]) -> None:
+def _must_have_functions(ctx: Context, deeds: Sequence[_Deed], *, blocking: bool) -> None:
     """Half an undo for want of a function would be worse than none."""
     wanted: dict[str, None] = {}
     for deed in deeds:
         tool = ctx.gate.policy.tools.get(deed.tool)
         if tool is None or tool.undoing is None:
             continue
-        wanted[tool.undoing.tool] = None
-        if not deed.sure and tool.settling is not None:
-            wanted[tool.settling.tool] = None
+        back = ctx.gate.policy.tools[tool.undoing.tool]
+        wanted[back.name] = None
+        for one in (tool, back):
+            if one.settling is not None:
+                wanted[one.settling.tool] = None
     missing = [name for name in wanted if not ctx.gate.has_function(name)]
     if missing:
         raise UsageError(
             f"run {ctx.core.id!r} was not undone, for nobody gave the function of {', '.join(missing)}: "
             "build the gate with Gate(..., tools={name: function})"
         )
+    if blocking:
+        late = [name for name in wanted if is_async(cast("ToolFunction", ctx.gate.function_for(name, None)))]
+        if late:
+            raise UsageError(
+                f"run {ctx.core.id!r} was not undone, for {', '.join(late)} can only be waited for: "
+                "use `await gate.aundo(...)`"
+            )
 
 
 def _entry(work: _Undo, reversal: Reversal) -> dict[str, Any]:
