@@ -57,6 +57,7 @@ _CHECKS: Mapping[str, str] = {
     "journal": "Driven again, the agent took another way than before.",
     "undo": "What could not be taken back is not done.",
     "gate": "A check could not be made, so nothing was done.",
+    "flow": "What leaves could not be looked over, so it did not leave.",
 }
 """What the gate's own checks look at; rules say it in their own words."""
 _NEEDS = "Something must be read first, or anew."
