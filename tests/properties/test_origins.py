@@ -20,7 +20,7 @@ from roadworthy.gate.checked import AGENT, FACTS, GOOD, SIMULATED, TRUSTED, UNTR
 from roadworthy.gate.confirm import affirms
 from roadworthy.gate.origins import MOST_WORDS, judge
 from roadworthy.gate.policy import Policy, policy_of
-from roadworthy.gate.sightings import ENCODED
+from roadworthy.gate.sightings import APART, ENCODED
 from roadworthy.gate.spoken import spoken
 from roadworthy.gate.state import RunState
 from roadworthy.gate.walk import Leaf
@@ -127,12 +127,13 @@ class Reference:
             if place in forms.keys(event.text) | set(forms.seen(event.text, None)):
                 yield FACTS
         elif event.kind == "result":
+            strange = [leaf.value for leaf in event.leaves if not leaf.trusted]
+            if place in whole_text(APART.join(dict.fromkeys(v for v in strange if isinstance(v, str)))):
+                yield UNTRUSTED
+            if any(place in forms.seen(value) for value in strange if not isinstance(value, str)):
+                yield UNTRUSTED
             for leaf in event.leaves:
-                if not leaf.trusted:
-                    value = leaf.value
-                    if place in (whole_text(value) if isinstance(value, str) else set(forms.seen(value, leaf.shape))):
-                        yield UNTRUSTED
-                else:
+                if leaf.trusted:
                     yield from self.vouched(n, event, leaf, place)
 
     def question(self, n: int) -> str:

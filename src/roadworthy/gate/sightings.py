@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, cast
 
@@ -46,6 +47,8 @@ MOST_RECORDS = 32
 """So many of the latest are remembered: numbers to calculate with, days to count from, records of one value."""
 MOST_TOLD = 16
 """So many of the agent's latest messages can settle which candidate is meant."""
+APART = "\n|\n"
+"""What keeps the values of untrusted fields apart while they are looked through together."""
 COUNT = "#"
 """The unit of whole numbers that say how many."""
 _PLAIN_NUMBERS = frozenset(f"n:{number}" for number in (0, 1, 2, 7, 10, 12, 24, 30, 60, 100, 365, 1000))
@@ -76,6 +79,7 @@ the and for from with von vom der die das und für mit zum zur les des une pour 
 """
 GLUE = frozenset(_GLUE_WORDS.split())
 """Words that hold others together; like words of up to two letters they need not have been seen."""
+_SHORT = 40
 _TELLING = 12
 """A value with more forms is prose."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -226,6 +230,7 @@ class Index:
                 assert entity.entity is not None
                 keys = tuple(str(v) for v in values_at(args, entity.path))
                 about[entity.entity] = (*about.get(entity.entity, ()), *keys)
+        strange: dict[str, None] = {}
         merged: dict[int, Entities] = {}
         records: dict[int, int] = {}
         totals: dict[tuple[str, ...], tuple[Decimal, int, str | None]] = {}
@@ -233,9 +238,9 @@ class Index:
         for leaf in leaves:
             if not leaf.trusted:
                 if isinstance(leaf.value, str):
-                    self._text(leaf.value, UNTRUSTED, tool)
+                    strange[leaf.value] = None
                 else:
-                    self._unvouched(set(forms.seen(leaf.value, leaf.shape)), UNTRUSTED, tool)
+                    self._unvouched(forms.seen(leaf.value, leaf.shape), UNTRUSTED, tool)
                 continue
             if spec.computes:
                 self._computed(leaf, worst, tool)
@@ -254,6 +259,8 @@ class Index:
                 candidates.setdefault(shape.entity, {})[str(leaf.value)] = None
             if shape.type in ("decimal", "number", "integer"):
                 self._total(leaf, totals)
+        if strange:  # all in one go: to begin with a text costs more than to go on with it
+            self._text(APART.join(strange), UNTRUSTED, tool)
         for total, count, unit in totals.values():
             if count > 1:
                 self.totals[total, unit] = None
@@ -326,9 +333,9 @@ class Index:
             if len(self.times) > MOST_DAYS:
                 del self.times[next(iter(self.times))]
 
-    def _vouched_text(self, text: str, record: int) -> set[Form]:
+    def _vouched_text(self, text: str, record: int) -> frozenset[Form] | set[Form]:
         """Text of a trusted result: its words count, alone where they mean something, else within longer values."""
-        found = forms.keys(text)
+        found = _keys(text)
         masks = self.masks
         tainted = self.tainted
         for form in found:
@@ -491,6 +498,16 @@ def _figure(value: Any, whole: Iterable[Form]) -> Any:
 def _says(form: Form) -> bool:
     """Whether a short word may still be a name."""
     return form.startswith("w:") and len(form) > len("w:ab") and form[2:] not in GLUE
+
+
+@lru_cache(maxsize=4096)
+def _kept_keys(text: str) -> frozenset[Form]:
+    return frozenset(forms.keys(text))
+
+
+def _keys(text: str) -> frozenset[Form] | set[Form]:
+    """The forms of a text; those of short ones, such as names and states, come again and again."""
+    return _kept_keys(text) if len(text) <= _SHORT else forms.keys(text)
 
 
 def pairs_of(run: Sequence[str]) -> list[str]:
