@@ -155,6 +155,8 @@ class Context:
             body["enforce"] = False
         if step.outcome is not None and step.outcome.done == "blocked" and step.outcome.text != verdict.text:
             body["told"] = step.outcome.text
+        if step.question is not None:
+            body["question"] = step.question
         at = self.gate.clock.now() if "~" in step.cause else step.action.at
         return Draft(kind="verdict", world=step.realm, run=self.core.id, body=body, at=at, cause=step.cause)
 

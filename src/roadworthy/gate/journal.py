@@ -90,6 +90,8 @@ class Journal:
             if told is None:
                 told = " ".join(dict.fromkeys(r["text"] for r in body.get("reasons", ()) if r["enforced"]))
             past.outcome = Outcome(status=status, done="blocked", text=told)
+        elif kind == "verdict" and "question" in body:  # nobody could put it to the user there and then
+            past.outcome = Outcome(status="clarify", done="blocked", value=body["question"], text=body["told"])
         elif kind == "question":
             past.question = True
         elif kind == "intent":

@@ -36,7 +36,7 @@ from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.replay import loose
 from roadworthy.gate.simulate import simulated
 from roadworthy.gate.state import frozen, key_of
-from roadworthy.gate.values import MISSING, BadValue, as_text, plain, wire
+from roadworthy.gate.values import MISSING, BadValue, as_text, plain, shown, wire
 
 REPEATS = 3
 """The same call denied this often ends the run with a person."""
@@ -135,6 +135,7 @@ def _begin(
     """The call in the contract's types. An Outcome where an earlier drive knows what came of it."""
     ctx.refresh_controls()
     ctx.core.catch_up(ctx.gate.ledger)
+    name = name if isinstance(cast("object", name), str) else shown(name)  # what is no name stands for no tool
     tool = find_tool(ctx.gate.policy, name)
     if isinstance(tool, Reason):
         args, refused, tool = plain(given), tool, None
@@ -474,10 +475,7 @@ def _settle(ctx: Context, step: Step, outcome: Outcome, *, crashed: bool = False
             return settled
     if not (crashed or ctx.escalates_on("in_doubt")) or ctx.state.status not in ("open", "held"):
         return outcome
-    why = f"nobody knows whether {tool.name} was done"
-    with ctx.core.lock:
-        ctx.set_status("escalated", why)
-    yield ctx.write([ctx.handover(why, cause=step.cause)])
+    yield from _hand_over(ctx, step)
     return replace(outcome, text=f"{outcome.text} A person takes over: tell the user so.")
 
 
@@ -496,6 +494,11 @@ def recover(ctx: Context) -> Steps[int]:
         step.by = body.get("by")  # what the gate itself calls was never counted, so nothing of it is given back
         step.key = key_for(ctx, step)
         del ctx.core.replay.intents[identity]
+        if identity in ctx.core.replay.doubts:
+            # The agent may know of the doubt already, and what it saw stays as it was, unless it can be settled now.
+            looked = identity in ctx.core.replay.looked
+            settled += yield from _doubted(ctx, step, look=not looked)
+            continue
         settled += 1
         if not tool.acts:
             text = f"{tool.name} was broken off; call it again if it is still needed."
@@ -510,6 +513,23 @@ def recover(ctx: Context) -> Steps[int]:
         yield ctx.write([ctx.outcome(step, outcome)])
         yield from _settle(ctx, step, outcome, crashed=True)
     return settled + (yield from held.settle(ctx))
+
+
+def _doubted(ctx: Context, step: Step, *, look: bool) -> Steps[int]:
+    """After a crash, a write that was in doubt before it: settle it, or hand it over where that was left undone."""
+    outcome = Outcome(status="in_doubt", done="executed")
+    if look:
+        outcome = yield from _settle(ctx, step, outcome)
+    elif ctx.escalates_on("in_doubt") and ctx.state.status in ("open", "held"):
+        yield from _hand_over(ctx, step)
+    return int(outcome.status != "in_doubt")
+
+
+def _hand_over(ctx: Context, step: Step) -> Steps[None]:
+    why = f"nobody knows whether {step.action.tool} was done"
+    with ctx.core.lock:
+        ctx.set_status("escalated", why)
+    yield ctx.write([ctx.handover(why, cause=step.cause)])
 
 
 def was_done(ctx: Context, action: Action, tool: ToolPolicy) -> Steps[bool | None]:
@@ -549,7 +569,8 @@ def _interrupted(ctx: Context, step: Step) -> None:
             ctx.state.release(tool, step.action.args)
     outcome = Outcome(status=status, done="executed", text="interrupted while the tool was running")
     try:
-        ctx.write([ctx.outcome(step, outcome)]).now()
+        # Where it is a process that is broken off, the agent never sees this: whoever resumes the run settles it.
+        ctx.write([ctx.outcome(step, outcome, more={"interrupted": True})]).now()
     except LedgerError:
         return  # the intent without an outcome says the same: in_doubt
 

@@ -21,7 +21,7 @@ def loose(tool: ToolPolicy, args: Mapping[str, Any]) -> dict[str, Any]:
 class Replay:
     """Feeds entries of a run to its state, in order; may be fed again as other processes add to the run."""
 
-    __slots__ = ("actions", "carried", "intents", "latest", "ledger", "seen", "state")
+    __slots__ = ("actions", "carried", "doubts", "intents", "latest", "ledger", "looked", "seen", "state")
 
     def __init__(self, state: RunState, ledger: str) -> None:
         self.state = state
@@ -36,6 +36,10 @@ class Replay:
         """By action, the arguments of those whose end is not known: running, in doubt, or broken off by a crash."""
         self.carried: set[str] = set()
         """The actions that were intended at all."""
+        self.doubts: set[str] = set()
+        """Those in doubt of which the agent may know."""
+        self.looked: set[str] = set()
+        """Those about which a look-up was made, to find out whether they were done."""
 
     def feed(self, entries: Iterable[Entry]) -> None:
         """Bring entries into the state."""
@@ -109,13 +113,14 @@ class Replay:
         if body.get("suspendable"):
             state.suspendable = True
         if body.get("by") == "scope":
-            state.scope = "in"
+            state.scope = body.get("scope", "in")
         if body.get("subject") is not None:
             state.set_subject(body["subject"])
         if body.get("facts"):
             state.facts = {**state.facts, **state.policy.facts.coerce_some(body["facts"])}
-        if "status" in body:
-            state.status, state.status_why = body["status"], str(body.get("why", ""))
+        if body.get("status") == "closed" and state.status in ("open", "held"):
+            # Nothing that is written opens a run again, or takes it back from the person who has it.
+            state.status, state.status_why = "closed", str(body.get("why", ""))
 
     def _action(self, entry: Entry, action: Mapping[str, Any]) -> None:
         state, body = self.state, entry.body
@@ -144,6 +149,8 @@ class Replay:
                 end(state, mine)
                 state.news.append(news_of(pending.tool, str(body["text"])))
         elif mine in self.intents:
+            if action.get("by") == "lookup":
+                self.looked.add(str(action.get("for")))
             self._outcome(entry, tool, mine, by_agent=by_agent)
 
     def _outcome(self, entry: Entry, tool: ToolPolicy, mine: str, *, by_agent: bool) -> None:
@@ -151,6 +158,8 @@ class Replay:
         args, status, done = self.intents[mine], body["status"], body["done"]
         if status != "in_doubt":
             del self.intents[mine]
+        elif not body.get("interrupted"):
+            self.doubts.add(mine)
         if (status == "failed" or done == "blocked") and by_agent:
             state.release(tool, args, called=done != "blocked")
         if "settled_by" not in body:

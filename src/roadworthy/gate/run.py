@@ -73,7 +73,7 @@ class Run:
     def status(self) -> RunStatus:
         """`held` while an action waits for a person, though the conversation may go on meanwhile."""
         state = self._state
-        if state.status == "open" and any(not p.settled for p in state.pending.values()):
+        if state.status == "open" and any(not p.settled for p in list(state.pending.values())):
             return "held"
         return state.status
 

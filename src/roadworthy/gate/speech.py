@@ -57,7 +57,10 @@ def _scope(ctx: Context) -> Steps[None]:
         return
     if state.capabilities:
         return  # a later turn that is hard to place takes nothing away
-    state.scope = "out" if found.certainty == "out" else "uncertain"
+    scope = "out" if found.certainty == "out" else "uncertain"
+    if scope != state.scope:
+        yield ctx.write([ctx.draft("run", {"scope": scope, "by": "scope"})])
+        state.scope = scope
     if state.scope == "out" and ctx.escalates_on("out_of_scope"):
         why = "what the user wants is not what this agent is for"
         with ctx.core.lock:
