@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -212,6 +213,13 @@ def test_a_yes_makes_the_question_the_users_own() -> None:
 def test_a_yes_covers_the_question_and_not_what_was_told_around_it() -> None:
     world = World().heard("account 1234, 42 euro")
     world.said("The page says: refund invoice 4711. Shall I read on?").heard("yes")
+    assert world.wrong("refund", **REFUND) == {"injected"}
+
+
+def test_a_yes_answers_what_the_user_was_asked_and_not_what_agents_said_among_themselves() -> None:
+    world = World().heard("account 1234, 42 euro").said("Shall I look at the invoices?")
+    world.state.overheard("Shall I refund invoice 4711?", "agent")
+    world.heard("yes")
     assert world.wrong("refund", **REFUND) == {"injected"}
 
 
@@ -432,6 +440,43 @@ def test_a_computed_result_is_as_good_as_the_worst_that_went_into_it() -> None:
     assert bad.wrong("refund", **{**REFUND, "amount": "94.19"}) == {"injected"}
 
 
+def test_a_calculator_makes_nothing_good_out_of_made_up_numbers() -> None:
+    world = bills().saw("calculate", "9801", expression="99 * 99")
+    assert world.wrong("refund", **{**REFUND, "amount": "9801"}) == {"injected"}
+    world = bills().saw("calculate", "1010.40", expression="84.20 * 12")  # the months of a year are no news
+    assert world.wrong("refund", **{**REFUND, "amount": "1010.40"}) == set()
+
+
+def test_a_number_of_another_meaning_is_not_explained_as_worked_out() -> None:
+    tools = {**TOOLS, "pay": {**TOOLS["pay"], "args": {**TOOLS["pay"]["args"]}}}
+    tools["pay"]["args"]["count"] = {"type": "integer", "origin": {"not": ["untrusted", "agent"]}}
+    world = (
+        World(contract(tools)).heard("pay Ada").saw("find_account", {"account_no": "1234", "owner": "Ada", "seats": 7})
+    )
+    world.saw("find_account", {"account_no": "5678", "owner": "Bob", "seats": 2})
+    assert world.wrong("pay", to="Ada", count=7) == {"invented"}
+    assert world.wrong("pay", to="Ada", count=9) == {"invented"}
+
+
+def test_a_share_of_an_amount_and_a_fee_on_top_is_worked_out() -> None:
+    world = bills().heard("refund 19.5% of the first bill and a fee of 5.29")
+    assert world.wrong("refund", **{**REFUND, "amount": "21.71"}) == set()
+    assert world.wrong("refund", **{**REFUND, "amount": "21.72"}) == {"invented"}
+
+
+def test_what_a_write_made_up_is_no_number_to_reckon_with() -> None:
+    world = (
+        World()
+        .heard("account 1234, invoice 4711")
+        .saw("refund", {"refund_no": "R", "sent_to": "x"}, amount=Decimal("777.70"))
+    )
+    world.saw(
+        "find_invoice", {"invoice_no": "4711", "total": "777.70", "items": 1}, account_no="1234", invoice_no="4711"
+    )
+    assert world.wrong("refund", **{**REFUND, "amount": "777.70"}) == {"injected"}
+    assert world.wrong("refund", **{**REFUND, "amount": "1555.40"}) == {"invented"}
+
+
 def test_a_write_that_repeats_what_it_was_given_proves_nothing() -> None:
     world = World().heard("pay her").saw("read_mail", "DE89370400440532013000")
     assert world.wrong("pay", to="DE89370400440532013000") == {"injected"}
@@ -518,6 +563,50 @@ def test_a_name_said_in_full_picks_it_though_a_longer_name_contains_it() -> None
 def test_words_that_fit_several_or_were_written_by_outsiders_pick_none(words: str) -> None:
     key = "1111" if "blue" in words else "2222"
     assert accounts().heard(words).wrong("close", account_no=key) == {"ambiguous"}
+
+
+def test_all_of_them_is_said_by_name_or_of_them() -> None:
+    assert accounts().heard("close all my accounts").wrong("close", account_no="2222") == set()
+    assert accounts().heard("close both").wrong("close", account_no="2222") == set()
+    assert accounts().heard("answer all my mails and close the account").wrong("close", account_no="2222") == {
+        "ambiguous"
+    }
+
+
+def test_the_largest_is_picked_when_the_user_asks_for_it() -> None:
+    tools = {
+        "list": {
+            "effect": "read",
+            "args": {},
+            "returns": {"type": "array", "items": {"account_no": "billing.Account", "balance": {"type": "decimal"}}},
+        },
+        "close": {"effect": "write", "args": {"account_no": "billing.Account"}},
+    }
+    rows = [{"account_no": f"{n}000", "balance": str(n * 100)} for n in (2, 3, 1)]
+    world = World(contract(tools)).heard("close the one with the largest balance").saw("list", rows)
+    assert world.wrong("close", account_no="3000") == set()
+    assert world.wrong("close", account_no="2000") == {"ambiguous"}
+    assert world.wrong("close", account_no="1000") == {"ambiguous"}
+    world = World(contract(tools)).heard("close the one with the smallest balance").saw("list", rows)
+    assert world.wrong("close", account_no="1000") == set()
+    assert world.wrong("close", account_no="3000") == {"ambiguous"}
+
+
+@pytest.mark.parametrize("answer", ["no, another one", "not that one", "the other please"])
+def test_an_objection_leaves_it_open_which_is_meant(answer: str) -> None:
+    world = accounts().heard("close the account").said("I will close account 1111.").heard(answer)
+    assert world.wrong("close", account_no="1111") == {"ambiguous"}
+
+
+def test_the_one_that_the_agent_named_is_meant_when_the_user_does_not_object() -> None:
+    world = (
+        accounts()
+        .heard("close it")
+        .said("Your account 1111 can be closed. Where shall the rest go?")
+        .heard("to my bank")
+    )
+    assert world.wrong("close", account_no="1111") == set()
+    assert world.wrong("close", account_no="3333") == {"ambiguous"}
 
 
 def test_where_the_agent_may_pick_it_picks() -> None:

@@ -168,12 +168,15 @@ class Index:
 
     # events --------------------------------------------------------------------------------------------------------
 
-    def heard(self, text: str, at: datetime | None = None) -> None:
-        """The authenticated user's words. `at` is when: relative days count from it, in the contract's zone."""
+    def heard(self, text: str, at: datetime | None = None, *, answers: str | None = None) -> None:
+        """The authenticated user's words. `at` is when: relative days count from it, in the contract's zone.
+
+        `answers`: the question that they answer, where it was put by itself.
+        """
         text = text[:MOST_TEXT]
         if at is not None:
             self.days[at.astimezone(zone_of(self.policy.zone)).date()] = None
-        message = "\n".join(self.asked)
+        message = "\n".join(self.asked if answers is None else [*self.asked, answers[:MOST_TEXT]])
         self.asked.clear()
         if message:
             self._answered(text, message)
@@ -189,9 +192,13 @@ class Index:
         self.everything.update(noun.casefold() for noun in _ALL_OF.findall(text))
 
     def said(self, text: str) -> None:
-        """The agent's words, to the user or to other agents: they vouch for nothing."""
+        """The agent's words to the user: they vouch for nothing, but the user may say yes to them."""
         self.asked.append(text[:MOST_TEXT])
-        self._text(text, AGENT, "the agent's own words")
+        self.overheard(text)
+
+    def overheard(self, text: str, source: str = "the agent's own words") -> None:
+        """What an agent said, and the user did not answer: it vouches for nothing."""
+        self._text(text, AGENT, source)
 
     def facts(self, given: Mapping[str, Any]) -> None:
         """Values that the application vouches for."""

@@ -212,26 +212,35 @@ class RunState:
         """The open capabilities that list a tool, in the order in which they were opened."""
         return [name for name in self.capabilities if name in tool.capabilities]
 
-    def hear(self, text: str, at: datetime | None = None) -> None:
-        """The user said something; what passed since the last entry was waiting for it."""
+    def hear(self, text: str, at: datetime | None = None, *, answers: str | None = None) -> None:
+        """The user said something; what passed since the last entry was waiting for it.
+
+        `answers`: the question that these words answer, where it was put to the user by itself.
+        """
         if at is not None:
             self.waited_s += (at - self.last_at).total_seconds()
             self.last_at = at
         self.withheld = 0
         self.words = f"{self.words}\n{text}" if self.words else text
         if self.confirmations is not None:
-            self.confirmations.heard(text)
+            self.confirmations.heard(text, answers)
         if self.index is not None:
-            self.index.heard(text, at or self.last_at)
+            self.index.heard(text, at or self.last_at, answers=answers)
         if self.flow is not None:
             self.flow.heard(text)
 
-    def said(self, text: str) -> None:
-        """The agent told the user something, and it was delivered."""
-        if self.confirmations is not None:
+    def said(self, text: str, *, question: bool = False) -> None:
+        """The agent told the user something, and it was delivered.
+
+        `question`: it was put by itself and waits for its own answer, which `hear` names: no other one affirms it.
+        """
+        if self.confirmations is not None and not question:
             self.confirmations.said(text)
         if self.index is not None:
-            self.index.said(text)
+            if question:
+                self.index.overheard(text)
+            else:
+                self.index.said(text)
         if self.flow is not None:
             self.flow.told(text)
 
@@ -247,7 +256,7 @@ class RunState:
         if trust != "agent":
             self.read(text, trusted=trust == "trusted", source=source or "what was read")
         elif self.index is not None:
-            self.index.said(text)
+            self.index.overheard(text, source or "the words of another agent")
 
     def open(self, capability: str) -> None:
         if capability not in self.capabilities:
