@@ -26,7 +26,7 @@ QUIET_PIP := --quiet --quiet --disable-pip-version-check --no-input --no-deps
 FRAMEWORK ?= plain
 DEMO_ENV := $(if $(filter plain,$(FRAMEWORK)),$(CORE),$(FRAMEWORKS))
 
-.PHONY: help demo test check bench bench-peers check-bench docs test-frameworks check-frameworks format constraints clean
+.PHONY: help demo test check bench bench-peers check-bench docs test-frameworks check-frameworks format constraints clean nightly
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ check: $(CORE)/.installed ## Lint, format, types, floors, docstrings and documen
 	$(BIN)/interrogate src
 	$(BIN)/pyright
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
+
+nightly: $(CORE)/.installed ## Kill a job some hundred times at random moments (ROADWORTHY_KILLS=N)
+	@ROADWORTHY_KILLS=$${ROADWORTHY_KILLS:-200} $(BIN)/python -m pytest tests/gate/test_kill.py
 
 bench: $(CORE)/.installed ## Run every benchmark; fails when one cannot run
 	@$(BIN)/python bench/run.py
