@@ -259,6 +259,7 @@ class _Judging:
         # Small numbers come out of all kinds of others by chance, so these must be of the same kind, or the user's.
         chancy = weak(f"n:{target:f}")
         amounts: dict[Decimal, Mask] = {}
+        every: dict[Decimal, Mask] = {}
         counts: dict[Decimal, Mask] = {Decimal(n): USER for n in index.spoken.counts}
         for (number, of), mask in index.numbers.items():
             good = mask & allowed
@@ -267,11 +268,11 @@ class _Judging:
             if number == number.to_integral_value() and 1 < number <= 1000 and (of == COUNT or mask & USER):
                 counts[number] = counts.get(number, 0) | good
             alike = (unit is not None and of == unit) or mask & USER
-            if chancy and not alike:
-                continue
             if (of in (None, unit) or unit is None) and (of != COUNT or whole) and number > 0:
-                amounts[number] = amounts.get(number, 0) | good
-        return _reckon(target, amounts, counts, index.spoken)
+                every[number] = every.get(number, 0) | good
+                if not chancy or alike:
+                    amounts[number] = amounts.get(number, 0) | good
+        return _reckon(target, amounts, every, counts, index.spoken)
 
     def _decoded(self) -> Mask:
         if not isinstance(self.value, str) or not ENCODED.search(self.value, 0, MOST_TEXT):
@@ -516,8 +517,17 @@ _MOST_SHARES = 12
 """Into so many parts an amount is split on the user's word."""
 
 
-def _reckon(target: Decimal, amounts: Mapping[Decimal, Mask], counts: Mapping[Decimal, Mask], said: Spoken) -> Mask:
-    """The worst origin of numbers that come to the target, beside `derived`; 0 where none do."""
+def _reckon(
+    target: Decimal,
+    amounts: Mapping[Decimal, Mask],
+    every: Mapping[Decimal, Mask],
+    counts: Mapping[Decimal, Mask],
+    said: Spoken,
+) -> Mask:
+    """The worst origin of numbers that come to the target, beside `derived`; 0 where none do.
+
+    `every`: also amounts that a small target may come to by chance; a percentage that the user named is no chance.
+    """
 
     def worst(*inputs: Mask) -> Mask:
         found = TRUSTED
@@ -540,11 +550,12 @@ def _reckon(target: Decimal, amounts: Mapping[Decimal, Mask], counts: Mapping[De
     shares = {*said.parts, *(int(count) for count, mask in counts.items() if mask & USER and count <= _MOST_SHARES)}
     if not shares and not said.percents:
         return 0
-    for amount, mask in amounts.items():
+    for amount, mask in every.items():
         for percent in said.percents:
             part = amount * percent / 100
             if target in {p.quantize(_CENT) for p in (part, amount + part, amount - part)}:
                 return worst(mask, USER)
+    for amount, mask in amounts.items():
         for share in shares:
             if abs(amount / share - target) < _CENT and target == (amount / share).quantize(_CENT):
                 return worst(mask, USER)
