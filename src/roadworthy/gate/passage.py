@@ -510,7 +510,8 @@ def recover(ctx: Context) -> Steps[int]:
             continue
         text = f"{tool.name} was broken off while it ran. It may or may not have been done: do not call it again."
         outcome = Outcome(status="in_doubt", done="executed", text=text)
-        yield ctx.write([ctx.outcome(step, outcome)])
+        # Should this process die, too, before it is settled or handed over, the next one begins here again.
+        yield ctx.write([ctx.outcome(step, outcome, more={"interrupted": True})])
         yield from _settle(ctx, step, outcome, crashed=True)
     return settled + (yield from held.settle(ctx))
 
