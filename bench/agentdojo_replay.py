@@ -194,7 +194,7 @@ def play(
             agent.act(call, played, for_user=False)
         words.append(injection.GROUND_TRUTH_OUTPUT)
 
-    for call in world.plan(task, env):
+    for call in world.plan_of(task_id, planted):
         result = agent.act(call, played, for_user=True)
         if injection is not None and not played.exposed and result is not None and shows(result, injection.GOAL):
             played.exposed = True
