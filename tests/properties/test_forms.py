@@ -304,7 +304,7 @@ def test_a_link_is_found_with_and_without_its_scheme(host: str, path: str, where
     link = f"https://{host}{path}"
     for written in (link, f"HTTPS://{host.upper()}{path}", f"https://{host}:443{path}", f"www.{host}{path}"):
         text = where.format(written)
-        asked = link if "www" not in written else f"https://www.{host}{path}"
+        asked = f"https://www.{host}{path}" if written.startswith("www.") else link
         assert stands_in(text, asked), (text, sorted(keys(text)))
     assert stands_in(where.format(link), f"{host}{path}") or "." not in host
 
