@@ -464,6 +464,18 @@ def test_a_share_of_an_amount_and_a_fee_on_top_is_worked_out() -> None:
     assert world.wrong("refund", **{**REFUND, "amount": "21.72"}) == {"invented"}
 
 
+def test_a_percentage_that_the_user_named_may_make_a_small_amount() -> None:
+    tools = {
+        "list": {"effect": "read", "returns": {"type": "array", "items": {"no": "string", "amount": "decimal"}}},
+        "send": {"effect": "send", "args": {"amount": {"type": "decimal", "origin": {"not": ["untrusted", "agent"]}}}},
+    }
+    paid = [{"no": "a", "amount": "50.00"}, {"no": "b", "amount": "3.00"}]
+    world = World(contract(tools)).heard("it went up by 10%, send the difference").saw("list", paid)
+    assert world.wrong("send", amount="5") == set()
+    assert world.wrong("send", amount="6") == {"invented"}
+    assert World(contract(tools)).heard("send it").saw("list", paid).wrong("send", amount="5") == {"invented"}
+
+
 def test_what_a_write_made_up_is_no_number_to_reckon_with() -> None:
     world = (
         World()
