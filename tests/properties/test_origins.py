@@ -128,7 +128,7 @@ class Reference:
                 yield FACTS
         elif event.kind == "result":
             strange = [leaf.value for leaf in event.leaves if not leaf.trusted]
-            if place in whole_text(APART.join(dict.fromkeys(v for v in strange if isinstance(v, str)))):
+            if place in whole_text(APART.join(sorted({v for v in strange if isinstance(v, str)}))):
                 yield UNTRUSTED
             if any(place in forms.seen(value) for value in strange if not isinstance(value, str)):
                 yield UNTRUSTED

@@ -43,6 +43,30 @@ pero espera nunca quizás cancela ma aspetta però mas não espere
 AGAINST = frozenset(_AGAINST.split())
 """Words after which an answer is no plain yes any more."""
 
+_WEAK_WORDS = """
+ok okay right sure correct exactly exact richtig stimmt genau claro vale certo
+"""
+_WEAK = frozenset(_WEAK_WORDS.split())
+"""Words with which people also take note of something, and go on to something else."""
+_ASKING_WORDS = """
+what what's when where why how who which whose tell wann warum wieso wie wer quand pourquoi
+"""
+_ASKING = frozenset(_ASKING_WORDS.split())
+_MEANT_WORDS = """
+please proceed go do that's fine thanks bitte danke merci gracias favor
+"""
+_MEANT = frozenset(_MEANT_WORDS.split())
+"""Words that make a yes of what a weak one begins."""
+_SHORT = 3
+"""Words that may follow a weak yes which nothing else makes a strong one."""
+
+_SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
+_CLOSER = re.compile(
+    r"\b(?:(?:any|some)(?:thing|body)? else|anything (?:more|further)|any (?:other|further|more) (?:questions?|help)|"
+    r"else i can|further assistance|sonst noch|noch etwas|weitere fragen|autre chose|algo m[aá]s|otra cosa|altro)\b"
+)
+"""Questions that end a talk: whoever says yes to one wants more, and has not said yes to what stands before it."""
+
 _KEPT = 20
 """Affirmed questions that a run remembers."""
 
@@ -58,10 +82,37 @@ def affirms(answer: str, question: str) -> bool:
     if not said or "?" in answer or any(word in AGAINST for word in said):
         return False
     together = " ".join(said)
-    if said[0] not in YES and not any(together == p or together.startswith(f"{p} ") for p in YES_PHRASES):
+    phrase = _begins_with_phrase(together)
+    if said[0] not in YES and not phrase:
+        return False
+    if not phrase and _takes_note_only(said):
+        return False
+    if _ends_the_talk(question):
         return False
     asked = set(_NUMBER.findall(question))
     return all(number in asked for number in _NUMBER.findall(answer))
+
+
+def _begins_with_phrase(words: str) -> bool:
+    return any(words == p or words.startswith(f"{p} ") for p in YES_PHRASES)
+
+
+def _takes_note_only(said: Sequence[str]) -> bool:
+    """Whether a yes may be no more than "I see": it is a weak one, and goes on about something else."""
+    if said[0] not in _WEAK:
+        return False
+    rest = list(said[1:])
+    while rest and rest[0] in _WEAK:
+        del rest[0]
+    if not rest or rest[0] in YES or _begins_with_phrase(" ".join(rest)):
+        return False
+    return any(word in _ASKING for word in rest) or (len(rest) > _SHORT and _MEANT.isdisjoint(rest))
+
+
+def _ends_the_talk(question: str) -> bool:
+    """Whether the last question of a text is one such as "anything else?"."""
+    asked = [part for part in _SENTENCES.split(question) if part.rstrip(" )*_\"'").endswith("?")]
+    return bool(asked) and _CLOSER.search(unicodedata.normalize("NFKC", asked[-1]).casefold()) is not None
 
 
 def refuses(answer: str) -> bool:
@@ -83,9 +134,12 @@ class Confirmations:
         """The agent told the user something; it may be a question."""
         self._asked.append(text)
 
-    def heard(self, text: str) -> None:
-        """The user answered. A yes affirms what was said since the last turn; a no takes back every earlier yes."""
-        question = "\n".join(self._asked)
+    def heard(self, text: str, answers: str | None = None) -> None:
+        """The user answered. A yes affirms what was said since the last turn; a no takes back every earlier yes.
+
+        `answers`: the question that was put by itself, and that these words answer.
+        """
+        question = "\n".join(self._asked if answers is None else [*self._asked, answers])
         self._asked.clear()
         if question and affirms(text, question):
             self._affirmed.append(question)

@@ -249,6 +249,9 @@ def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mappi
             yield ctx.write([ctx.verdict(step), ended], [once(pending)])
         except Conflict:
             return 0
+        if step.verdict.ruling == "deny":
+            with ctx.core.lock:
+                ctx.state.deny(tool.name, args, step.verdict.rule)
         _tell(ctx, pending, outcome)
         return 1
     yield from intend(ctx, step)

@@ -60,14 +60,14 @@ class Replay:
         if entry.kind == "run":
             self._run(body)
         elif entry.kind == "heard":
-            state.hear(body["text"], entry.at)
+            state.hear(body["text"], entry.at, answers=body.get("answers"))
         elif entry.kind == "action":
             self.actions[body["id"]] = body
         elif entry.kind == "handover":
             state.status, state.status_why = "escalated", str(body.get("reason", ""))
         elif entry.kind == "said":
             if body.get("done") == "executed":
-                state.said(body["text"])
+                state.said(body["text"], question=body.get("sink") == "ask_user")
             elif body.get("status") == "denied" and "sink" not in body:
                 state.withheld += 1
         elif entry.kind == "question":

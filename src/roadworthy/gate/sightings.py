@@ -267,7 +267,8 @@ class Index:
             if shape.type in ("decimal", "number", "integer"):
                 self._total(leaf, totals)
         if strange:  # all in one go: to begin with a text costs more than to go on with it
-            self._text(APART.join(strange), UNTRUSTED, tool)
+            # In an order of their own: a ledger keeps the fields of a record in another one than they came in.
+            self._text(APART.join(sorted(strange)), UNTRUSTED, tool)
         for total, count, unit in totals.values():
             if count > 1:
                 self.totals[total, unit] = None

@@ -25,7 +25,7 @@ def heard(ctx: Context, text: str, *, answers: str | None = None) -> Steps[None]
     draft, last = ctx.draft("heard", body), ctx.state.last_at
     yield ctx.write([draft])
     with ctx.core.lock:
-        _hear(ctx, text, draft.at, last)
+        _hear(ctx, text, draft.at, last, answers)
     if ctx.gate.policy.scope is not None and answers is None:
         yield from _scope(ctx)
     if ctx.state.pending:
@@ -34,9 +34,9 @@ def heard(ctx: Context, text: str, *, answers: str | None = None) -> Steps[None]
         yield from held.settle(ctx)
 
 
-def _hear(ctx: Context, text: str, at: datetime, last: datetime) -> None:
+def _hear(ctx: Context, text: str, at: datetime, last: datetime, answers: str | None) -> None:
     ctx.state.last_at = last
-    ctx.state.hear(text, at)
+    ctx.state.hear(text, at, answers=answers)
 
 
 def _scope(ctx: Context) -> Steps[None]:
@@ -68,15 +68,18 @@ def _scope(ctx: Context) -> Steps[None]:
         yield ctx.write([ctx.handover(why)])
 
 
-def say(ctx: Context, text: str, sink: Sink = "reply") -> Steps[Outcome]:
-    """Tell the user something, through the gate: labelled data, links and untrue claims are held back."""
+def say(ctx: Context, text: str, sink: Sink = "reply", *, shown: bool = True) -> Steps[Outcome]:
+    """Tell the user something, through the gate: labelled data, links and untrue claims are held back.
+
+    `shown`: it reaches the user now. What does not, the user cannot have said yes to.
+    """
     journal = ctx.core.journal
     past = journal.take_said(text) if journal is not None else None
     if past is not None:
         return past
     with ctx.core.lock:
         outcome, reasons, stopped = _weighed(ctx, text, sink)
-    body: dict[str, object] = {"text": text, "done": outcome.done}
+    body: dict[str, object] = {"text": text, "done": outcome.done if shown or not outcome.ok else "blocked"}
     if sink != "reply":
         body["sink"] = sink
     if stopped:
@@ -91,8 +94,8 @@ def say(ctx: Context, text: str, sink: Sink = "reply") -> Steps[Outcome]:
     except LedgerError as error:
         return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
     with ctx.core.lock:
-        if outcome.ok and outcome.done == "executed":
-            ctx.state.said(text)
+        if outcome.ok and outcome.done == "executed" and shown:
+            ctx.state.said(text, question=sink == "ask_user")
         elif stopped and sink == "reply":
             ctx.state.withheld += 1
     return outcome
@@ -133,7 +136,7 @@ def ask_user(ctx: Context, question: str) -> Steps[Outcome]:
     with ctx.core.lock:
         if ctx.state.status != "open":
             return blocked(f"This run is {ctx.state.status}: ask nothing more.")
-    said = yield from say(ctx, question, "ask_user")
+    said = yield from say(ctx, question, "ask_user", shown=ctx.channel is not None)
     if not said.ok:
         return said
     if said.done == "simulated":
