@@ -39,7 +39,7 @@ _USUAL_WEIGHT = 5
 """The spread of few scores is not known well; it is taken together with so many usual ones."""
 
 _LONGEST = 8000
-"""Characters of a turn that are read; whoever writes more says what they want before that."""
+"""Characters that are read, the last ones: what was said last counts."""
 _MOST_SENTENCES = 40
 _SENTENCE = re.compile(r"[.!?;\n\u3002\uff01\uff1f]+(?:\s|$)|\n")
 
@@ -63,9 +63,9 @@ class Bounds:
     """From where on a score is taken for something, as found with turns that were left out of the learning."""
 
     sure: float
-    """Reached by 1 of 20 strangers' turns or fewer: in scope."""
+    """Reached by about 1 of 20 strangers' turns, or fewer: in scope."""
     possible: float
-    """Not reached by 1 of 20 turns that are in scope: below it, out of scope."""
+    """Missed by about 1 of 20 turns that are in scope, or fewer: below it, out of scope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,8 @@ class Learnt:
     phrasing: Phrasing
     separators: Separators
     bounds: Bounds
+    small_talk: bool
+    """Whether a capability is about small talk: an example is nothing else."""
 
 
 def compile_scope(contract: Contract) -> ScopePolicy | None:
@@ -115,7 +117,12 @@ def learnt(policy: ScopePolicy) -> Learnt:
     )
     separators.fit(range(len(turns)), rounds=_ROUNDS)
     said = {at: text for at, (text, _, example) in enumerate(turns) if example}
-    return Learnt(phrasing=phrasing, separators=separators, bounds=_bounds(phrasing, separators, said))
+    return Learnt(
+        phrasing=phrasing,
+        separators=separators,
+        bounds=_bounds(phrasing, separators, said),
+        small_talk=any(map(says_nothing, said.values())),
+    )
 
 
 def _bounds(phrasing: Phrasing, separators: Separators, said: Mapping[int, list[str]]) -> Bounds:
@@ -143,9 +150,9 @@ def _bounds(phrasing: Phrasing, separators: Separators, said: Mapping[int, list[
             meant.append(max(margins))
             del margins[separators.labels[example]]
             strange += [max(margins)] if margins else []
-    possible = _mean(meant) - _TAIL * _spread(meant)
-    sure = _mean(strange) + _TAIL * _spread(strange)
-    return Bounds(sure=max(sure, possible), possible=possible)
+    low = _mean(meant) - _TAIL * _spread(meant)
+    high = _mean(strange) + _TAIL * _spread(strange)
+    return Bounds(sure=max(low, high), possible=min(low, high))
 
 
 def _mean(scores: Sequence[float]) -> float:
@@ -162,25 +169,24 @@ def classify(policy: ScopePolicy, text: str) -> Scope:
     """What the user wants, by what they said in one turn.
 
     A turn of several sentences is in scope when one of them is: people greet, thank and tell stories around what they
-    want. A turn that asks for nothing ("yes please", a number, an address) is uncertain, and names no capability.
+    want. A turn that asks for nothing ("yes please", a number, an address) is uncertain and names no capability,
+    unless there is a capability for small talk.
     """
     ready = learnt(policy)
-    text = text[:_LONGEST]
-    best = [-math.inf] * len(policy.capabilities)
-    asked = False
-    sentences = [s for s in _SENTENCE.split(text) if s.strip()][:_MOST_SENTENCES]
-    for part in [text, *sentences] if len(sentences) > 1 else [text]:
-        found = words(part)
-        if says_nothing(found):
-            continue
-        asked = True
-        best = [max(a, b) for a, b in zip(best, ready.separators.margins(ready.phrasing.vector(found)), strict=True)]
-    if not asked:
-        return Scope(capability=None, certainty="uncertain", scores={})
+    text = text[-_LONGEST:]
+    sentences = [words(part) for part in _SENTENCE.split(text)[-_MOST_SENTENCES:] if part.strip()]
+    parts = [words(text), *(sentences if len(sentences) > 1 else ())]
+    asking = [part for part in parts if ready.small_talk or not says_nothing(part)]
+    margins = [ready.separators.margins(ready.phrasing.vector(part)) for part in asking or parts[:1]]
+    best = [max(of_one) for of_one in zip(*margins, strict=True)]
     order = sorted(range(len(best)), key=lambda k: -best[k])
     scores = {policy.capabilities[k][0]: best[k] for k in order}
     first = policy.capabilities[order[0]][0]
+    if not asking:
+        return Scope(capability=None, certainty="uncertain", scores=scores)
+    within = tuple(name for name, score in scores.items() if score >= ready.bounds.sure)
+    if within:
+        return Scope(capability=first, certainty="in", scores=scores, within=within)
     if scores[first] < ready.bounds.possible:
         return Scope(capability=None, certainty="out", scores=scores)
-    within = tuple(name for name, score in scores.items() if score >= ready.bounds.sure)
-    return Scope(capability=first, certainty="in" if within else "uncertain", scores=scores, within=within)
+    return Scope(capability=first, certainty="uncertain", scores=scores)

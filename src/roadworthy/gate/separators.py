@@ -2,7 +2,7 @@
 
 Solved by coordinate descent in the dual; source: Hsieh and others, A Dual Coordinate Descent Method for Large-scale
 Linear SVM (ICML 2008), algorithm 1, with its shrinking in a simpler form: an example that a class has no trouble with
-is looked at no more. The order of the examples is fixed, so equal input gives equal separators.
+is looked at no more. The examples are shuffled the same way every time, so equal input gives equal separators.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Separators:
         most = 0.0
         for round_ in range(rounds):
             moved = 0.0
-            for at, example in enumerate(examples):
+            for at in _shuffled(len(examples), round_):
+                example = examples[at]
                 columns, values = self._vectors[example]
                 pick = self._picks[example]
                 square = self._squares[example]
@@ -107,6 +108,13 @@ class Separators:
         columns, values = vector
         pick = _picker(columns)
         return [sum(map(mul, values, pick(weights))) for weights in self.weights]
+
+
+def _shuffled(count: int, round_: int) -> list[int]:
+    """The numbers below `count`, far from their order and otherwise in each round; the same on every machine."""
+    return sorted(
+        range(count), key=lambda at: ((at + 1) * 2_654_435_761 + round_ * 40_503) * 2_246_822_519 % 4_294_967_291
+    )
 
 
 def _picker(columns: Sequence[int]) -> Callable[[Sequence[float]], tuple[float, ...]]:
