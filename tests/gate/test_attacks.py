@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from roadworthy import Contract, Gate, Ledger
+from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Draft, Kind
 from roadworthy.gate.confirm import affirms
 from roadworthy.gate.run import Run
@@ -39,14 +40,18 @@ tools:
     returns: string
     confirm: {by: user, read_out: [invoice, amount]}
   note: {effect: write, args: {text: string}, returns: string}
+  wipe_all: {effect: write, args: {note: {type: string, optional: true}}, returns: string}
+  show: {effect: read, args: {account: string}, returns: string}
+  close: {effect: write, args: {account: string}, returns: string}
 capabilities:
   care:
     means: Money back.
-    tools: [look, refund, note]
+    tools: [look, refund, note, wipe_all, show, close]
     autonomy: {start: autonomous, approver: lead}
     success: [{id: one, check: count.refund >= 1}]
 rules:
   - {id: asks, tools: [note], when: args.text == "ask", then: ask, because: A person should look.}
+  - {id: final, tools: [wipe_all, close], then: ask, ask: {role: user}, because: This cannot be undone.}
 claims: [{says: [paid back], needs: refund}]
 escalate: {to: lead, on: [repeated_denial]}
 """
@@ -168,6 +173,29 @@ def test_people_say_yes_in_many_ways(answer: str) -> None:
     assert affirms(answer, "- Invoice: 4711\n- Amount: 40.00\n\nDo you want me to go ahead (yes/no)?")
 
 
+def test_what_asks_the_user_asks_though_there_is_nothing_to_read_out(till: Till) -> None:
+    wipe = answering("wiped")
+    first = till.run.call("wipe_all", {}, wipe)
+    assert first.status == "clarify"
+    till.run.say("Do you like coffee?")
+    till.run.heard("yes")
+    assert till.run.call("wipe_all", {}, wipe).status == "clarify"
+    assert till.run.call("wipe_all", {"note": None}, wipe).status == "clarify"
+    till.run.say(str(first.value))
+    till.run.heard("yes")
+    assert till.run.call("wipe_all", {}, wipe).ok
+    assert till.run.call("wipe_all", {}, wipe).status == "clarify", "one yes, one call"
+
+
+def test_a_yes_to_one_tool_is_none_to_another_with_the_same_arguments(till: Till) -> None:
+    till.run.say("Shall I show account 1234?")
+    till.run.heard("yes")
+    assert till.run.call("close", {"account": "1234"}, answering("closed")).status == "clarify"
+    till.run.say("Shall I close account 1234?")
+    till.run.heard("yes")
+    assert till.run.call("close", {"account": "1234"}, answering("closed")).ok
+
+
 # -- what a ledger says ----------------------------------------------------------------------------------------------
 
 
@@ -188,6 +216,47 @@ def test_an_escalated_run_is_not_closed_by_an_entry(till: Till) -> None:
     till.run.escalate("enough")
     till.write("run", {"status": "closed"})
     assert till.elsewhere().status == "escalated"
+
+
+def test_no_entry_changes_what_a_run_began_with(tmp_path: Path, ledger: Ledger) -> None:
+    contract = Contract.loads(
+        """
+roadworthy: 1
+agent: own
+version: "1"
+goal: g
+owner: {team: t, accountable: lead}
+subject: {entity: Cust}
+entities: {Cust: {key: id, pattern: "C-[0-9]"}}
+facts: {tier: {type: string, optional: true}}
+tools: {look: {effect: read, args: {id: Cust}, returns: string}}
+capabilities:
+  c: {means: m, tools: [look], autonomy: {start: autonomous, approver: lead}}
+"""
+    )
+    run = Gate(contract, ledger).run(id="r", capability="c", subject="C-1", facts={"tier": "plain"}, requester="ann")
+    body = {"subject": "C-2", "facts": {"tier": "gold"}, "requester": "zoe"}
+    at = datetime(2026, 5, 4, tzinfo=UTC)
+    ledger.append([Draft(kind="run", world="production", run="r", body=body, at=at)])
+    with Ledger.open(tmp_path / "runs.db") as other:
+        for one in (run, Gate(contract, other).run(id="r")):
+            assert one.call("look", {"id": "C-2"}, answering("seen")).status == "denied"
+            assert (one.subject, one.state.requester, one.state.facts) == ("C-1", "ann", {"tier": "plain"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("heard", {}), ("action", {}), ("run", {"capabilities": 5}),
+     ("observation", {"read": 5, "trust": "x"}), ("model_call", {"tokens": "x"}), ("said", {"done": "executed"})],
+)  # fmt: skip
+def test_an_entry_that_nobody_can_read_stops_the_run_and_breaks_no_agent(
+    till: Till, kind: Kind, body: Mapping[str, Any]
+) -> None:
+    till.write(kind, body)
+    stopped = till.run.call("look", {"ticket": "1"}, answering({}))
+    assert (stopped.status, stopped.done) == ("denied", "blocked")
+    with pytest.raises(LedgerError, match="cannot be read"):
+        till.elsewhere()
 
 
 # -- what two processes know -----------------------------------------------------------------------------------------

@@ -115,6 +115,13 @@ def _ends_the_talk(question: str) -> bool:
     return bool(asked) and _CLOSER.search(unicodedata.normalize("NFKC", asked[-1]).casefold()) is not None
 
 
+def _names(question: str, tool: str) -> bool:
+    """Whether a question names a tool, by its whole name or by all words of the last part of it."""
+    if tool.casefold() in unicodedata.normalize("NFKC", question).casefold():
+        return True
+    return set(_words(tool.rpartition(".")[2].replace("_", " "))) <= set(_words(question))
+
+
 def refuses(answer: str) -> bool:
     """Whether an answer takes back what was affirmed: it says no, or asks to wait."""
     return any(word in AGAINST for word in _words(answer))
@@ -149,15 +156,25 @@ class Confirmations:
             self._used.clear()
 
     def missing(
-        self, key: Any, args: Mapping[str, Any], shapes: Mapping[str, Shape], names: Sequence[str]
+        self,
+        key: Any,
+        args: Mapping[str, Any],
+        shapes: Mapping[str, Shape],
+        names: Sequence[str],
+        *,
+        tool: str,
+        named: bool = False,
     ) -> list[str]:
         """The arguments that no affirmed question has read out; empty when a yes covers the call.
 
-        Each yes covers a call once: `key` tells the call from others.
+        Each yes covers a call once: `key` tells the call from others. `tool` is what the model calls the tool; a
+        question must name it where `named` says so, and where there is no argument to be read out.
         """
         given = [name for name in names if args.get(name) is not None]
         covering, least = 0, given
         for question in self._affirmed:
+            if (named or not given) and not _names(question, tool):
+                continue
             left = [name for name in given if not mentions(question, args[name], shapes.get(name))]
             if not left:
                 covering += 1
@@ -165,7 +182,7 @@ class Confirmations:
                 least = left
         if covering > self._used[key]:
             return []
-        return least or list(names)
+        return least or list(names) or [tool]
 
     def use(self, key: Any, by: int = 1) -> None:
         """A call has used up a yes; `by=-1` gives it back, for nothing was done."""

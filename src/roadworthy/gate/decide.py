@@ -207,7 +207,7 @@ def _rules(
 def _fire(
     policy: Policy, state: RunState, action: Action, tool: ToolPolicy, rule: CompiledRule, reasons: list[Reason]
 ) -> None:
-    if rule.role == USER and not needs.unconfirmed(state, tool, action.args, tuple(action.args)):
+    if rule.role == USER and not needs.unconfirmed(policy, state, tool, action.args, tuple(action.args), named=True):
         return  # the user, who was to be asked, has said yes to just this
     reasons.append(_of_rule(policy, state, tool, rule))
 

@@ -104,7 +104,7 @@ def _suspends(ctx: Context, pending: Pending) -> bool:
 
 def _user_question(ctx: Context, tool: ToolPolicy, action: Action, because: str) -> str:
     read = ", ".join(f"{name} {value}" for name, value in action.args.items())
-    return f"{because} Shall I go on with {ctx.gate.contract.model_name(tool.name)}: {read}?"
+    return f"{because} Shall I go on with {ctx.gate.contract.model_name(tool.name)}{': ' if read else ''}{read}?"
 
 
 def _question_draft(ctx: Context, step: Step, pending: Pending, question: Question) -> Draft:

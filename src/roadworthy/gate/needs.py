@@ -25,7 +25,7 @@ def judge(
         if reason is not None:
             reasons.append(reason)
     if tool.read_out:
-        missing = unconfirmed(state, tool, args, tool.read_out)
+        missing = unconfirmed(policy, state, tool, args, tool.read_out)
         if missing:
             reasons.append(
                 Reason(rule="confirm", code="not_confirmed", text=_ask_text(tool, args, missing), ruling="clarify")
@@ -44,11 +44,24 @@ def judge(
             reasons.append(_deny("idempotent", "same_key", text))
 
 
-def unconfirmed(state: RunState, tool: ToolPolicy, args: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
-    """The arguments that the user has not said yes to."""
+def unconfirmed(
+    policy: Policy,
+    state: RunState,
+    tool: ToolPolicy,
+    args: Mapping[str, Any],
+    names: tuple[str, ...],
+    *,
+    named: bool = False,
+) -> list[str]:
+    """The arguments that the user has not said yes to, or else the tool; empty when the user has.
+
+    `named`: the question must have named the tool.
+    """
+    called = policy.contract.model_name(tool.name)
     if state.confirmations is None:
-        return list(names)
-    return state.confirmations.missing((tool.name, key_of(names, args)), args, tool.arg_shapes, names)
+        return list(names) or [called]
+    key = (tool.name, key_of(names, args))
+    return state.confirmations.missing(key, args, tool.arg_shapes, names, tool=called, named=named)
 
 
 def _ask_text(tool: ToolPolicy, args: Mapping[str, Any], missing: list[str]) -> str:

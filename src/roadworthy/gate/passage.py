@@ -7,13 +7,14 @@ run's lock.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.canonical import dumps, loads
-from roadworthy.core.errors import Conflict, LedgerError, Suspended, UsageError
+from roadworthy.core.errors import Conflict, HarnessError, LedgerError, Suspended, UsageError
 from roadworthy.core.types import (
     Action,
     Claim,
@@ -37,6 +38,8 @@ from roadworthy.gate.replay import loose
 from roadworthy.gate.simulate import simulated
 from roadworthy.gate.state import frozen, key_of
 from roadworthy.gate.values import MISSING, BadValue, as_text, plain, shown, wire
+
+_log = logging.getLogger("roadworthy.gate")
 
 REPEATS = 3
 """The same call denied this often ends the run with a person."""
@@ -66,6 +69,10 @@ def call(
         if step is None or not _goes_on_without_ledger(ctx, step):
             return _unwritable(ctx, error, step)
         ctx.core.unrecorded += 1
+    except (UsageError, HarnessError, Suspended):
+        raise  # of whoever builds the agent or the trial, and of who drives the run
+    except Exception as error:  # nobody may take a broken check for a yes, nor be broken by one
+        return _broken(ctx, error, step)
     if step.suspends:
         yield Quiesce(ctx.core)
         raise Suspended(ctx.core.id, step.outcome.text if step.outcome is not None else "")
@@ -568,6 +575,7 @@ def _interrupted(ctx: Context, step: Step) -> None:
     with ctx.core.lock:
         if status == "failed" and step.by is None:
             ctx.state.release(tool, step.action.args)
+        ctx.state.observe(tool, step.action.args, status, "executed", None)
     outcome = Outcome(status=status, done="executed", text="interrupted while the tool was running")
     try:
         # Where it is a process that is broken off, the agent never sees this: whoever resumes the run settles it.
@@ -679,6 +687,15 @@ def _unwritable(ctx: Context, error: LedgerError, step: Step | None = None) -> O
         with ctx.core.lock:
             _take_back(ctx, step)
     return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
+
+
+def _broken(ctx: Context, error: Exception, step: Step | None) -> Outcome:
+    _log.error("a call could not be judged", exc_info=error)
+    if step is not None and step.carry:
+        with ctx.core.lock:
+            _take_back(ctx, step)
+    text = f"Nothing was done: this could not be judged ({type(error).__name__}). Escalate to a person."
+    return blocked(text)
 
 
 def _unrecorded(step: Step, error: LedgerError) -> Outcome:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Entry
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.questions import end, hear_answer, news_of, recall
@@ -44,13 +45,20 @@ class Replay:
     def feed(self, entries: Iterable[Entry]) -> None:
         """Bring entries into the state."""
         for entry in entries:
-            self._feed(entry)
+            try:
+                self._feed(entry)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                # A run is not brought back in part: what could not be read may be what speaks against the next call.
+                raise LedgerError(
+                    f"entry {entry.seq} ({entry.kind}) of run {entry.run} cannot be read ({type(error).__name__}: "
+                    f"{error}); `roadworthy ledger verify` tells whether it was changed"
+                ) from error
             self.state.last_at = max(self.state.last_at, entry.at)
             self.pass_over(entry)
 
     def pass_over(self, entry: Entry) -> None:
         """Note an entry whose event the state knows already."""
-        if entry.kind == "action" and entry.body["id"] in self.state.pending:
+        if entry.kind == "action" and entry.body.get("id") in self.state.pending:
             self.actions[entry.body["id"]] = entry.body  # another process may carry it, and this one hears of it
         self.seen = max(self.seen, entry.seq)
         self.latest = max(self.latest, entry.at)
@@ -108,16 +116,17 @@ class Replay:
             # A later contract may lack a capability, or have taken it from this principal.
             if name in state.policy.contract.capabilities and (spec is None or name in spec.capabilities):
                 state.open(name)
-        if "requester" in body:
+        # What a run began with stays: who wants it, whom it is for, what the application has vouched for.
+        if "requester" in body and state.requester is None:
             state.requester = body["requester"]
         if body.get("suspendable"):
             state.suspendable = True
         if body.get("by") == "scope":
             state.scope = body.get("scope", "in")
-        if body.get("subject") is not None:
+        if body.get("subject") is not None and state.subject is None:
             state.set_subject(body["subject"])
         if body.get("facts"):
-            state.facts = {**state.facts, **state.policy.facts.coerce_some(body["facts"])}
+            state.facts = {**state.policy.facts.coerce_some(body["facts"]), **state.facts}
         if body.get("status") == "closed" and state.status in ("open", "held"):
             # Nothing that is written opens a run again, or takes it back from the person who has it.
             state.status, state.status_why = "closed", str(body.get("why", ""))

@@ -293,7 +293,7 @@ class RunState:
             return
         if tool.read_out:
             self.confirmations.use((tool.name, key_of(tool.read_out, args)), by)
-        if tool.asks_user and tuple(args) != tool.read_out:
+        if tool.asks_user and (not args or tuple(args) != tool.read_out):
             self.confirmations.use((tool.name, key_of(tuple(args), args)), by)
 
     def _count(self, tool: ToolPolicy, args: Mapping[str, Any], by: int) -> None:
