@@ -292,6 +292,33 @@ def test_what_was_read_is_the_same_whatever_order_its_fields_came_in(till: Till)
     assert mine.masks == other.masks
 
 
+# -- what was only made up ------------------------------------------------------------------------------------------
+
+
+def test_nobody_is_written_to_about_what_was_only_simulated(ledger: Ledger) -> None:
+    contract = Contract.loads(
+        """
+roadworthy: 1
+agent: travel
+version: "1"
+goal: g
+owner: {team: t, accountable: lead}
+tools:
+  book: {effect: write, args: {}, returns: {number: string}}
+  tell: {effect: send, args: {text: string}, returns: string}
+capabilities:
+  c: {means: m, tools: [book], autonomy: {start: shadow, approver: lead}}
+  d: {means: m, tools: [tell], autonomy: {start: autonomous, approver: lead}}
+"""
+    )
+    run = Gate(contract, ledger).run(capability=["c", "d"])
+    booked = run.call("book", {}, answering({}))
+    assert booked.done == "simulated"
+    text = f"Your booking {booked.value['number']} is confirmed."
+    assert run.call("tell", {"text": text}, answering("told")).done == "simulated"
+    assert run.call("tell", {"text": "We look into it."}, answering("told")).done == "executed"
+
+
 # -- what is no call -------------------------------------------------------------------------------------------------
 
 

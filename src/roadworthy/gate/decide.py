@@ -15,7 +15,7 @@ from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.types import LEVELS, STRICTNESS, Action, Level, Reason, Ruling, Verdict
 from roadworthy.gate import budgets, flow, needs, origins
 from roadworthy.gate.policy import USER, CompiledRule, Policy, ToolPolicy
-from roadworthy.gate.state import RunState, frozen, leaves
+from roadworthy.gate.state import SIMULATED, RunState, frozen, leaves
 from roadworthy.gate.values import BadValue, near_name, shown
 
 
@@ -255,5 +255,8 @@ def asked_role(policy: Policy, state: RunState, tool: ToolPolicy, verdict: Verdi
 
 
 def uses_simulated(state: RunState, args: Mapping[str, Any]) -> bool:
-    """Whether a call rests on values that were made up in shadow; then it is simulated, too."""
-    return bool(state.simulated) and any(isinstance(v, str) and v in state.simulated for v in leaves(args))
+    """Whether a call rests on values that were made up in shadow, alone or within a text; then it is simulated, too."""
+    if not state.simulated:
+        return False
+    texts = [value for value in leaves(args) if isinstance(value, str) and SIMULATED in value]
+    return any(made_up in text for text in texts for made_up in state.simulated)
