@@ -14,6 +14,7 @@ import pytest
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Draft, Kind
+from roadworthy.gate import flow, passage
 from roadworthy.gate.confirm import affirms
 from roadworthy.gate.run import Run
 
@@ -317,6 +318,50 @@ capabilities:
     text = f"Your booking {booked.value['number']} is confirmed."
     assert run.call("tell", {"text": text}, answering("told")).done == "simulated"
     assert run.call("tell", {"text": "We look into it."}, answering("told")).done == "executed"
+
+
+# -- what breaks within ----------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_breaks_the_gate_reaches_the_agent_as_an_outcome(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(passage.responses, "judge", broken)
+    read = till.run.call("look", {"ticket": "1"}, answering({}))
+    assert (read.status, read.done) == ("failed", "executed")
+    noted = till.run.call("note", {"text": "a"}, answering("noted"))
+    assert (noted.status, noted.done) == ("in_doubt", "executed")
+    assert till.run.state.counts["note"] == 1
+    assert till.elsewhere().state.counts == till.run.state.counts
+
+
+def test_a_check_that_breaks_lets_nothing_through(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(passage.budgets, "reservations", broken)
+    monkeypatch.setattr(passage.held, "approval_of", broken)
+    outcome = till.run.call("note", {"text": "a"}, till.pay)
+    assert (outcome.status, outcome.done) == ("denied", "blocked")
+    assert not till.paid
+
+
+@pytest.mark.parametrize("text", [None, 5, b"hello", ["hello"], {"text": "hello"}])
+def test_what_is_no_text_is_told_nobody(till: Till, text: Any) -> None:
+    for outcome in (till.run.say(text), till.run.ask_user(text)):
+        assert (outcome.status, outcome.done) == ("denied", "blocked")
+    till.elsewhere()
+
+
+def test_a_reply_that_nobody_could_judge_is_held_back(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(flow, "judge_text", broken)
+    assert till.run.say("Hello").status == "denied"
 
 
 # -- what is no call -------------------------------------------------------------------------------------------------

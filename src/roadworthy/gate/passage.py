@@ -121,7 +121,10 @@ def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome
         finally:
             ctx.core.landed()
     with ctx.core.lock:
-        outcome, drafts = _learn(ctx, step, carried)
+        try:
+            outcome, drafts = _learn(ctx, step, carried)
+        except Exception as error:  # it was called, whatever its answer does to us
+            outcome, drafts = _not_learnt(ctx, step, error)
     guards = _given_back(step) if outcome.status == "failed" else ()
     try:
         yield ctx.write(drafts, guards)
@@ -453,6 +456,17 @@ def _learn(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Dr
         ctx.set_status("escalated", reason)
         drafts.append(ctx.handover(reason, cause=step.cause))
     return outcome, drafts
+
+
+def _not_learnt(ctx: Context, step: Step, error: Exception) -> tuple[Outcome, list[Draft]]:
+    tool = cast("ToolPolicy", step.tool)
+    _log.error("what %s answered could not be looked at", tool.name, exc_info=error)
+    status: Status = "in_doubt" if tool.acts and not step.simulate else "failed"
+    if status == "failed" and step.by is None:
+        ctx.state.release(tool, step.action.args)
+    text = f"{tool.name} was called, and what it answered could not be looked at ({type(error).__name__}). Escalate."
+    outcome = Outcome(status=status, done="simulated" if step.simulate else "executed", text=text)
+    return outcome, [ctx.outcome(step, outcome)]
 
 
 def _settle(ctx: Context, step: Step, outcome: Outcome, *, crashed: bool = False) -> Steps[Outcome]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import STRICTNESS, Done, Outcome, Reason
@@ -12,6 +13,8 @@ from roadworthy.gate import held
 from roadworthy.gate.core import AskUser, Steps
 from roadworthy.gate.entries import Context
 from roadworthy.gate.passage import blocked, call
+
+_log = logging.getLogger("roadworthy.gate")
 
 Sink = Literal["reply", "ask_user", "escalate"]
 
@@ -73,6 +76,8 @@ def say(ctx: Context, text: str, sink: Sink = "reply", *, shown: bool = True) ->
 
     `shown`: it reaches the user now. What does not, the user cannot have said yes to.
     """
+    if not isinstance(cast("object", text), str):
+        return blocked(f"The user was not told this: it is a {type(text).__name__}, and no text.")
     journal = ctx.core.journal
     past = journal.take_said(text) if journal is not None else None
     if past is not None:
@@ -128,7 +133,12 @@ def judged(ctx: Context, text: str, sink: Sink) -> Sequence[Reason]:
         return ()
     from roadworthy.gate.flow import judge_text
 
-    return judge_text(policy, ctx.state, sink, text)
+    try:
+        return judge_text(policy, ctx.state, sink, text)
+    except Exception as error:  # nobody may take a broken check for a yes, nor be broken by one
+        _log.exception("a text to the user could not be judged")
+        why = f"This could not be judged ({type(error).__name__}). Write less, or escalate to a person."
+        return (Reason(rule="gate", code="unjudged", text=why, ruling="deny"),)
 
 
 def ask_user(ctx: Context, question: str) -> Steps[Outcome]:
