@@ -25,7 +25,8 @@ TRUE = [
     "!args.urgent",
     'size(args.tags) == 2 && "vip" in args.tags && !("old" in args.tags)',
     'args.tags == ["new", "vip"] && args.tags[1] == "vip"',
-    'args.codes.all(c, c == "a") && args.tags.exists(t, t == "new") && args.tags.exists_one(t, t == "new")',
+    'size(args.codes) > 0 && args.codes.all(c, c == "a") && args.tags.exists_one(t, t == "new")',
+    'args.tags.exists(t, t == "new")',
     'total(args.lines, "price") == 0.30',
     'total(args.lines.filter(l, l.text == "y"), "price") == 0.20',
     "total(args.lines.map(l, l.price)) == 0.30",
@@ -75,6 +76,7 @@ REFUSED = {
     "args.amuont > 5.00": "did you mean amount?",
     "seen.totl > 5.00": "did you mean total?",
     "seem.total > 5.00": "did you mean seen?",
+    "arg.amount > 5.00": "did you mean args?",
     "count.pay.nwo > 1": "did you mean count.pay.now?",
     "sum.pay.now.amuont > 1.00": "did you mean sum.pay.now.amount?",
     "facts.teir == 'gold'": "did you mean tier?",
@@ -127,6 +129,10 @@ REFUSED = {
     "args.address == null": "has(args.address)",
     "args.amount == null": "never null",
     "has(facts.tier) || facts.tier == 'gold'": "has(facts.tier)",
+    # lists with nothing in them
+    '!args.tags.all(t, t == "new")': "size(args.tags) > 0 && …",
+    'args.tags.all(t, t == "new") == false': "size(args.tags) > 0 && …",
+    'args.urgent || !args.tags.filter(t, t != "").all(t, t == "new")': "size(args.tags) > 0 && …",
     # values that cannot be
     'args.kind == "payed"': "did you mean paid?",
     'args.kind != "payed"': "did you mean paid?",

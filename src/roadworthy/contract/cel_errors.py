@@ -155,7 +155,8 @@ def _undeclared(name: str, at: int, text: str, names: Mapping[str, Shape], place
     if root in _ELSEWHERE:
         return f"{name} is not known in {place}: {_ELSEWHERE[root]}"
     roots = {n.split(".", 1)[0] for n in names}
-    return f"there is no {name}; {did_you_mean(root, roots)}"
+    known = roots | {"args"} if place == "a rule" and nearest(root, ("args",)) else roots
+    return f"there is no {name}; {did_you_mean(root, known)}"
 
 
 def _types(applied: str) -> list[str]:

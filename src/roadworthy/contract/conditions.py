@@ -35,7 +35,7 @@ from roadworthy.contract.fastpath import Fast, Source, compile_fast
 from roadworthy.contract.messages import Convert, Types, Unfit
 from roadworthy.contract.model import Contract, Rule, ToolSet
 from roadworthy.contract.shapes import Shape, Shapes
-from roadworthy.contract.soundness import asked_for, examine
+from roadworthy.contract.soundness import Empty, asked_for, examine
 from roadworthy.contract.syntax import read
 from roadworthy.core.errors import ContractError, Finding
 
@@ -224,6 +224,7 @@ class Program:
     text: str
     roots: frozenset[str]
     vacuous: tuple[str, ...]
+    empty: tuple[Empty, ...]
     constant: bool
     fast: Fast | None
     expression: cel.Expression
@@ -326,6 +327,7 @@ def compile_text(text: str, scope: Scope, *, of_type: str = "BOOL") -> Program |
         text=text,
         roots=meaning.roots,
         vacuous=meaning.vacuous,
+        empty=meaning.empty,
         constant=meaning.constant,
         fast=compile_fast(node, sources),
         expression=expression,
@@ -498,12 +500,14 @@ class _Compiler:
             for i, need in enumerate(tool.needs):
                 if need.where is not None and need.call in shapes.returns:
                     path: Path = ("tools", name, "needs", i, "where")
-                    made = self.single(need.where, self.result_scope(name, need.call), path)
+                    made = self.single(need.where, self.result_scope(name, need.call), path, lets_pass=True)
                     if made is not None:
                         needs_where[name, i] = made
             if tool.lookup is not None and tool.lookup.tool in shapes.returns:
                 path = ("tools", name, "lookup", "done_when")
-                made = self.single(tool.lookup.done_when, self.result_scope(name, tool.lookup.tool), path)
+                made = self.single(
+                    tool.lookup.done_when, self.result_scope(name, tool.lookup.tool), path, lets_pass=True
+                )
                 if made is not None:
                     done_when[name] = made
             trust |= self.trust(name)
@@ -552,8 +556,8 @@ class _Compiler:
         for tool in [None] if alone else tools:
             scope = self.rule_scope(rule.id, tool, looks)
             on = f"for {tool}: " if tool is not None and len(tools) > 1 else ""
-            when = self.program(rule.when, scope, ("rules", index, "when"), on)
-            unless = self.program(rule.unless, scope, ("rules", index, "unless"), on)
+            when = self.program(rule.when, scope, ("rules", index, "when"), on, lets_pass=False)
+            unless = self.program(rule.unless, scope, ("rules", index, "unless"), on, lets_pass=True)
             by_tool[tool] = (when, unless)
         if len(self.findings) > before or not by_tool:
             return None
@@ -561,15 +565,21 @@ class _Compiler:
         parts = [t for t in (rule.when, unless_text) if t is not None]
         return Condition(text=" && ".join(parts), rule=rule.id, by_tool=by_tool)
 
-    def single(self, text: str, scope: Scope, path: Path) -> Condition | None:
-        program = self.program(text, scope, path, "")
+    def single(self, text: str, scope: Scope, path: Path, *, lets_pass: bool | None = None) -> Condition | None:
+        program = self.program(text, scope, path, "", lets_pass=lets_pass)
         return None if program is None else Condition(text=text, rule=None, by_tool={None: (program, None)})
 
-    def program(self, text: str | None, scope: Scope, path: Path, on: str) -> Program | None:
+    def program(self, text: str | None, scope: Scope, path: Path, on: str, *, lets_pass: bool | None) -> Program | None:
+        """The expression; `lets_pass` is the answer of it that permits something, if any does."""
         if text is None:
             return None
         made = compile_text(text, scope)
         if isinstance(made, Program):
+            for empty in made.empty:
+                if lets_pass in empty.makes:
+                    cure = f"say what an empty one means: size({empty.over}) > 0 && … (or size({empty.over}) == 0 || …)"
+                    said = f"{empty.text} is true of an empty list, which would let it pass unseen; {cure}"
+                    self.wrong(path, f"{on}{said} (in `{_short(text)}`, at character {empty.at + 1})")
             return made
         for fault in made:
             at = f", at character {fault.at + 1}" if fault.at is not None else ""
@@ -587,7 +597,8 @@ class _Compiler:
             if shape.trust_when is not None:
                 variable = self.whole("item", shape, lambda b: b.result, "b.result")
                 scope = Scope(variables={"item": variable}, types=self.types, zone=self.contract.zone, place="trust")
-                made = self.single(shape.trust_when, scope, ("tools", tool, "returns", *path, "trust", "when"))
+                place: Path = ("tools", tool, "returns", *path, "trust", "when")
+                made = self.single(shape.trust_when, scope, place, lets_pass=True)
                 if made is not None:
                     found[tool, path] = made
         return found

@@ -47,8 +47,21 @@ class Meaning:
     """By variable, the fields that are read of it; None where it is used as a whole."""
     vacuous: tuple[str, ...]
     """Each `x.all(…)` that is true of an empty list, with nothing beside it that asks for an item."""
+    empty: tuple[Empty, ...]
+    """The same with its place and what it does there, but for lists that are never empty."""
     constant: bool
     """It reads nothing, and so holds always or never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Empty:
+    """An `x.all(…)` that is true of an empty list, and so makes the whole condition true or false."""
+
+    at: int
+    text: str
+    over: str
+    """The list, as it is written."""
+    makes: frozenset[bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -481,7 +494,8 @@ def _written(node: Node) -> str:
     return "this value"
 
 
-def _vacuous(node: Node) -> Iterator[str]:
+def _vacuous(node: Node) -> Iterator[tuple[Node, Node]]:
+    """Each `all` that an empty list fulfils and nothing beside it asks for an item of, and the list as it is named."""
     asks_for_one = {p for n in node.walk() for p in _asked_for(n)}
     for loop in node.walk():
         if loop.kind != "loop" or loop.name != "all":
@@ -493,7 +507,43 @@ def _vacuous(node: Node) -> Iterator[str]:
         while over.kind == "loop" and over.name == "filter":
             over = over.parts[0]
         if path is None or path not in asks_for_one:
-            yield f"{_written(over)}.all({loop.variable}, …)"
+            yield loop, over
+
+
+def _all_of(loop: Node, over: Node) -> str:
+    return f"{_written(over)}.all({loop.variable}, …)"
+
+
+_BOTH = frozenset({True, False})
+
+
+def _makes(node: Node, loop: Node, makes: frozenset[bool]) -> frozenset[bool]:
+    """What a part that is true can make of the whole: `makes` is what a true `node` makes of it."""
+    if node is loop:
+        return makes
+    found: frozenset[bool] = frozenset()
+    for part in node.parts:
+        if node.kind == "call" and node.name == "!_":
+            inner = frozenset(not made for made in makes)
+        elif node.kind == "call" and (
+            node.name in ("_&&_", "_||_") or (node.name == "_?_:_" and part is not node.parts[0])
+        ):
+            inner = makes
+        else:
+            inner = _BOTH
+        found |= _makes(part, loop, inner)
+    return found
+
+
+def _never_empty(node: Node, variables: Mapping[str, Shape]) -> bool:
+    """Whether the contract says that a list has an item."""
+    path = _path(node)
+    if path is None or path[0] not in variables:
+        return False
+    shape: Shape | None = variables[path[0]]
+    for step in path[1:]:
+        shape = shape.fields.get(step) if shape is not None else None
+    return shape is not None and (shape.min_items or 0) > 0
 
 
 def _asked_for(node: Node) -> Iterator[Path]:
@@ -523,7 +573,17 @@ def examine(node: Node, *, text: str, variables: Mapping[str, Shape], zone: str)
         faults=tuple(examiner.faults),
         roots=frozenset(examiner.roots),
         fields={name: None if names is None else frozenset(names) for name, names in examiner.fields.items()},
-        vacuous=tuple(dict.fromkeys(_vacuous(node))),
+        vacuous=tuple(dict.fromkeys(_all_of(loop, over) for loop, over in _vacuous(node))),
+        empty=tuple(
+            Empty(
+                at=loop.at,
+                text=_all_of(loop, over),
+                over=_written(over),
+                makes=_makes(node, loop, frozenset({True})),
+            )
+            for loop, over in _vacuous(node)
+            if not (over is loop.parts[0] and _never_empty(over, variables))
+        ),
         constant=not examiner.roots,
     )
 
