@@ -13,7 +13,7 @@ import pytest
 _HERE = Path(__file__).parent
 _MISSING = [name for name in ("langgraph", "langchain", "autogen_agentchat", "crewai") if find_spec(name) is None]
 
-sys.path.insert(0, str(_HERE.parent / "adapters"))
+sys.path[:0] = [str(_HERE), str(_HERE.parent / "adapters")]
 pytest.register_assert_rewrite("conformance")
 
 collect_ignore_glob = ["test_*.py"] if _MISSING else []

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, cast
 
 import pytest
 from conformance import CONTRACT, REFUND, BoundConformance, BrokenLedger, Script, Shop, within
 from langchain.agents import (
-    AgentState,
-    create_agent,  # pyright: ignore[reportUnknownVariableType]  # generic over unknown schemas
+    AgentState,  # pyright: ignore[reportUnknownVariableType]  # generic over unknown schemas
 )
 from langchain.tools import ToolRuntime
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolCall, ToolMessage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages import AIMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableBranch, RunnableLambda, RunnableParallel
 from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException, tool
 from langgraph import prebuilt
@@ -29,28 +27,15 @@ from langgraph.graph import (  # pyright: ignore[reportMissingTypeStubs]  # type
 from langgraph.graph.state import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked as such
     CompiledStateGraph,
 )
-from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
+from langgraph_agents import InTokens, ask, atools, by_hand, create, said, texts, thread, tools
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.adapters.langgraph import RoadworthyMiddleware, gated, guard
+from roadworthy.adapters.replies import NOT_NOW
 from roadworthy.core.errors import LedgerError, UsageError
-from roadworthy.core.types import Kind
-from roadworthy.examples.scripted.langgraph import ScriptedChatModel, model
-
-create = cast("Any", create_agent)
-
-
-def tools(shop: Shop) -> list[Any]:
-    return [StructuredTool.from_function(f) for f in shop.functions().values()]
-
-
-def atools(shop: Shop) -> list[Any]:
-    return [StructuredTool.from_function(coroutine=f) for f in shop.afunctions().values()]
-
-
-def said(state: Any) -> str:
-    return str(state["messages"][-1].content)
+from roadworthy.examples.scripted.langgraph import model
 
 
 def talk_guarded(gate: Gate, shop: Shop, script: Script, text: str) -> str:
@@ -88,24 +73,6 @@ def talk_middleware_async(gate: Gate, shop: Shop, script: Script, text: str) -> 
         return said(await agent.ainvoke({"messages": [{"role": "user", "content": text}]}))
 
     return within(20, go())
-
-
-def by_hand(gate: Gate, shop: Shop, script: Script, *, node: Any = None) -> Any:
-    """A graph built by hand, with a ToolNode for all calls of a turn. It offers what its author binds."""
-    own = tools(shop)
-    extras = RoadworthyMiddleware(gate).tools
-    bound = model(script).bind_tools([*own, *extras])
-
-    def think(state: MessagesState) -> dict[str, Any]:
-        return {"messages": [bound.invoke(state["messages"])]}
-
-    graph: Any = cast("Any", StateGraph)(MessagesState)
-    graph.add_node("think", think)
-    graph.add_node("act", node or ToolNode(own))
-    graph.add_edge(START, "think")
-    graph.add_conditional_edges("think", tools_condition, {"tools": "act", "__end__": "__end__"})
-    graph.add_edge("act", "think")
-    return graph.compile()
 
 
 def talk_by_hand(gate: Gate, shop: Shop, script: Script, text: str) -> str:
@@ -153,18 +120,6 @@ def gate(ledger: Ledger) -> Gate:
 @pytest.fixture
 def shop() -> Shop:
     return Shop()
-
-
-def ask(*words: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": text} for text in words]}
-
-
-def thread(name: str = "t1", **more: Any) -> dict[str, Any]:
-    return {"configurable": {"thread_id": name, **more}}
-
-
-def texts(ledger: Ledger, kind: Kind, run: str = "t1") -> list[str]:
-    return [entry.body["text"] for entry in ledger.entries(run=run, kind=kind)]
 
 
 WITH_PRINCIPALS = CONTRACT.replace(
@@ -276,8 +231,8 @@ class TestThread:
     def test_a_reply_that_cannot_be_recorded_does_not_go_out(self, build: Build, shop: Shop, ledger: Ledger) -> None:
         gate = Gate(Contract.loads(CONTRACT), BrokenLedger(ledger, "said", LedgerError("the disk is full")))
         state = build(gate, shop, Script("Done.")).invoke(ask("hello"), thread())
-        assert "Done." not in state["messages"][-1].content
-        assert "the disk is full" in state["messages"][-1].content
+        assert state["messages"][-1].content == NOT_NOW
+        assert state["messages"][-1].response_metadata["roadworthy"]["status"] == "denied"
 
     def test_in_shadow_the_message_says_that_the_reply_is_not_for_the_user(
         self, build: Build, shop: Shop, ledger: Ledger
@@ -310,18 +265,6 @@ class TestThread:
 
 class TestStreams:
     def test_tokens_are_put_together(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
-        class InTokens(ScriptedChatModel):
-            def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-                said = self._generate(messages, **{k: v for k, v in kwargs.items() if k == "tools"})
-                whole = cast("AIMessage", said.generations[0].message)
-                calls = [
-                    {"name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i}
-                    for i, c in enumerate(whole.tool_calls)
-                ]
-                parts = [*str(whole.content)] or [""]
-                for part in parts:
-                    yield ChatGenerationChunk(message=AIMessageChunk(content=part, tool_call_chunks=cast("Any", calls)))
-
         agent = guard(create(InTokens(respond=Script([REFUND], "Done.")), tools(shop)), gate)
         tokens = [chunk.content for chunk, _ in agent.stream(ask("20 euro back"), thread(), stream_mode="messages")]
         assert "D" in tokens
@@ -353,7 +296,7 @@ class TestStreams:
         agent = build_guarded(gate, shop, Script("Done."))
         chunks = list(agent.stream(ask("hello"), thread(), stream_mode="updates"))
         assert "Done." not in str(chunks)
-        assert "the disk is full" in str(chunks)
+        assert NOT_NOW in str(chunks)
 
     def test_batches_and_configured_copies_stay_guarded(self, gate: Gate, shop: Shop) -> None:
         agent = build_guarded(gate, shop, Script([REFUND], "Done."))
@@ -579,6 +522,19 @@ class TestGuarding:
         agent = guard(build_guarded(gate, shop, Script([REFUND], "Done.")), gate)
         agent.invoke(ask("hello"), thread())
         assert len(list(ledger.entries(run="t1", kind="action"))) == 1
+
+    @pytest.mark.parametrize("use_async", [False, True])
+    def test_a_graph_with_the_middleware_may_be_guarded_too_and_asks_once(
+        self, gate: Gate, shop: Shop, ledger: Ledger, use_async: bool
+    ) -> None:
+        agent = guard(build_with_middleware(gate, shop, Script([REFUND], "Done.")), gate)
+        if use_async:
+            within(20, as_text(agent.ainvoke(ask("hello"), thread())))
+        else:
+            agent.invoke(ask("hello"), thread())
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert len(list(ledger.entries(run="t1", kind="action"))) == 1
+        assert texts(ledger, "said") == ["Done."]
 
     def test_two_contracts_cannot_share_an_agent(self, gate: Gate, shop: Shop) -> None:
         other = Gate(Contract.loads(CONTRACT.replace("50.00", "51.00")), gate.ledger)

@@ -12,7 +12,13 @@ reply is said; but not in a graph that a tool runs, whose messages a model wrote
 `capability` are read from the config's `configurable` beside the `thread_id`; a server that lets its clients write
 `configurable` must bind the run instead. Where no capability is named, all that the principal may use are open.
 
-A reply that is streamed token by token is on the screen before it is whole; `stream` holds back its last chunk only.
+A reply is judged before it is told: one that the contract holds back goes back to the model, at most twice, and then
+the user is told that a person will look at it. Where the contract says anything of what may be told, what a guarded
+graph streams goes out sentence by sentence; a middleware by itself lets no token of a reply out before all of it was
+judged. What the model itself reports to callbacks of the application is out of reach for both.
+
+Messages of the name `roadworthy` are the gate's, for the model: what became of held actions, and why a reply was held
+back. They are nobody's words, and no application should show them.
 """
 
 from __future__ import annotations
@@ -23,17 +29,18 @@ import functools
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar, cast
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseLanguageModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.messages.utils import convert_to_messages
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.base import RunnableBinding
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
-from langgraph.config import get_config
+from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -42,79 +49,34 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from roadworthy.adapters import plain
-from roadworthy.adapters.calls import OFFERED, Offered, abring, bring, inside_tool
+from roadworthy.adapters.calls import OFFERED, Offered, abring, bring, refuse_hosted
+from roadworthy.adapters.langgraph_runs import RUN, carried, config_here, configurable, new_words, opened
+from roadworthy.adapters.langgraph_screen import from_gate
+from roadworthy.adapters.langgraph_turn import (
+    ajudged_node,
+    areworded,
+    guarded_class,
+    judged_node,
+    mark,
+    near_user,
+    raise_suspended,
+    reply_of,
+    reworded,
+)
+from roadworthy.adapters.replies import asettle_last, holds_replies, news_of, settle_last
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.carry import NotDone
 from roadworthy.gate.gate import Gate
-from roadworthy.gate.run import Run, current_run
+from roadworthy.gate.run import Run
 
 __all__ = ["RoadworthyMiddleware", "gated", "guard"]
 
 G = TypeVar("G")
 Result = ToolMessage | Command[Any]
 
-_RUN = "__roadworthy_run"
-"""Where a run travels in `configurable`: keys that begin so are kept out of checkpoints and traces."""
-
 _KEPT = 1024
 """How many threads a middleware remembers between the beginning and the end of their turn."""
-
-
-# -- whose run a call belongs to --------------------------------------------------------------------------------------
-
-
-def _configurable(config: RunnableConfig | None) -> Mapping[str, Any]:
-    return (config or {}).get("configurable") or {}
-
-
-def _config() -> RunnableConfig:
-    """The config of the node or tool that runs now; empty outside a graph."""
-    try:
-        return get_config()
-    except RuntimeError:
-        return {}
-
-
-def _space(config: RunnableConfig | None) -> str:
-    """Where in a nest of graphs something runs: `node:task`, joined by `|`; empty outside all graphs."""
-    return _configurable(config).get("checkpoint_ns") or ""
-
-
-def _carried(config: RunnableConfig | None) -> Run | None:
-    run = _configurable(config).get(_RUN)
-    return run if isinstance(run, Run) else current_run()
-
-
-def _opened(gate: Gate, config: RunnableConfig | None) -> Run | None:
-    """The run of the thread, created or opened again; None where the config names no thread."""
-    given = _configurable(config)
-    thread = given.get("thread_id")
-    if thread is None:
-        return None
-    principals = gate.contract.principals
-    principal = given.get("principal") or (next(iter(principals)) if len(principals) == 1 else None)
-    capability = given.get("capability")
-    if capability is None:
-        spec = principals.get(principal) if principal is not None else None
-        capability = spec.capabilities if spec is not None else tuple(gate.contract.capabilities)
-    return gate.run(
-        id=str(thread),
-        principal=principal,
-        subject=given.get("subject"),
-        facts=given.get("facts"),
-        capability=capability,
-    )
-
-
-def _new_words(messages: Sequence[BaseMessage]) -> list[str]:
-    """What the user says in this turn: the user messages at the end of the input, after any other message."""
-    words: list[str] = []
-    for message in reversed(messages):
-        if not isinstance(message, HumanMessage):
-            break
-        words.insert(0, str(message.text))
-    return words
 
 
 # -- a tool call ------------------------------------------------------------------------------------------------------
@@ -255,14 +217,20 @@ def _told(result: Any) -> str | None:
     return None
 
 
+_CARRIED: ContextVar[Any] = ContextVar("roadworthy_langgraph_call", default=None)
+"""The call that has passed a gate and is carried now: a graph may be guarded, and have the middleware, too."""
+
 Find = Callable[[RunnableConfig | None], Run | None]
 
 
 def _wrapper(gate: Gate, find: Find) -> Callable[[ToolCallRequest, Callable[[ToolCallRequest], Any]], Result]:
     def wrap_tool_call(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Result:
+        if _CARRIED.get() is request.runtime:
+            return execute(request)
         call = _Call(request)
 
         def run_tool(**args: Any) -> Any:
+            token = _CARRIED.set(request.runtime)
             try:
                 return call.value(execute(call.request_with(args)))
             except GraphBubbleUp as bubble:
@@ -270,6 +238,8 @@ def _wrapper(gate: Gate, find: Find) -> Callable[[ToolCallRequest, Callable[[Too
                 if isinstance(bubble, GraphInterrupt):
                     raise _NotReached("it waits, and begins anew when the graph goes on") from bubble
                 raise
+            finally:
+                _CARRIED.reset(token)
 
         run = find(cast("Any", request).runtime.config)
         return call.answer(bring(gate, run, call.name, request.tool_call["args"], run_tool, call_id=call.call_id))
@@ -281,9 +251,12 @@ def _awrapper(
     gate: Gate, find: Find
 ) -> Callable[[ToolCallRequest, Callable[[ToolCallRequest], Awaitable[Any]]], Awaitable[Result]]:
     async def awrap_tool_call(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Any]]) -> Result:
+        if _CARRIED.get() is request.runtime:
+            return await execute(request)
         call = _Call(request)
 
         async def run_tool(**args: Any) -> Any:
+            token = _CARRIED.set(request.runtime)
             try:
                 return call.value(await execute(call.request_with(args)))
             except GraphBubbleUp as bubble:
@@ -291,6 +264,8 @@ def _awrapper(
                 if isinstance(bubble, GraphInterrupt):
                     raise _NotReached("it waits, and begins anew when the graph goes on") from bubble
                 raise
+            finally:
+                _CARRIED.reset(token)
 
         run = find(cast("Any", request).runtime.config)
         outcome = await abring(gate, run, call.name, request.tool_call["args"], run_tool, call_id=call.call_id)
@@ -308,121 +283,6 @@ def _tool(extra: Offered) -> BaseTool:
     return StructuredTool(
         name=extra.name, description=extra.description, args_schema=extra.parameters, func=unreachable
     )
-
-
-# -- the reply --------------------------------------------------------------------------------------------------------
-
-
-def _reply(messages: Any) -> AIMessage | None:
-    """The last message, where it is words for the user."""
-    if not isinstance(messages, Sequence) or not messages:
-        return None
-    last = cast("Sequence[Any]", messages)[-1]
-    if not isinstance(last, AIMessage) or isinstance(last, AIMessageChunk):
-        return None
-    return last if not last.tool_calls and not last.invalid_tool_calls and str(last.text) else None
-
-
-def _mark(message: AIMessage, run: Run, outcome: Outcome) -> AIMessage:
-    """Say on the message what came of the reply: in shadow it is `simulated`, and the application keeps it back."""
-    message.response_metadata["roadworthy"] = {"run": run.id, "status": outcome.status, "done": outcome.done}
-    if not outcome.ok:
-        message.content = outcome.text
-    return message
-
-
-class _Turn:
-    """One invocation of a guarded graph."""
-
-    def __init__(self, gate: Gate, messages_key: str, given: Any, config: RunnableConfig | None) -> None:
-        around = _config()
-        outer = config if config is not None and "configurable" in config else around
-        self.key = messages_key
-        self.last: AIMessage | None = None
-        self.tokens: tuple[str | None, str] = (None, "")
-        """Id and text so far of the message whose tokens pass by."""
-        self.ours = False
-        run = current_run() or _carried(outer)
-        if run is None:
-            run = _opened(gate, outer)
-            # What a node of another graph puts in comes from there, and what comes out goes there: no user is near.
-            self.ours = run is not None and not (_space(outer) or _space(around) or inside_tool())
-            if run is not None and self.ours:
-                for words in _new_words(self._messages(given)):
-                    run.heard(words)
-        self.run = run
-        self.config: RunnableConfig = {**(config or {})}
-        if run is not None:
-            self.config["configurable"] = {**_configurable(outer), _RUN: run}
-
-    def _messages(self, given: Any) -> list[BaseMessage]:
-        found: Any = (
-            cast("Mapping[str, Any]", given).get(self.key)
-            if isinstance(given, Mapping)
-            else getattr(given, self.key, None)
-        )
-        if found is None or isinstance(given, Command):
-            return []
-        return list(convert_to_messages(cast("list[Any]", found) if isinstance(found, list) else [found]))
-
-    def look(self, chunk: Any) -> None:
-        """Remember the latest reply that passes by, in whichever form the stream has."""
-        if isinstance(chunk, AIMessageChunk):
-            known, text = self.tokens
-            self.tokens = (chunk.id, (text if chunk.id == known else "") + str(chunk.text))
-        elif isinstance(chunk, AIMessage):
-            self.last = _reply([chunk]) or self.last
-        elif isinstance(chunk, Mapping):
-            fields = cast("Mapping[str, Any]", chunk)
-            reply = _reply(fields.get(self.key))
-            if reply is not None:
-                self.last = reply
-                return
-            for inner in fields.values():
-                if isinstance(inner, Mapping | AIMessage | tuple):
-                    self.look(inner)
-        elif isinstance(chunk, tuple):
-            for inner in cast("tuple[Any, ...]", chunk):
-                if isinstance(inner, Mapping | AIMessage):
-                    self.look(inner)
-
-    def say(self) -> None:
-        """At the end: the reply passes the gate before the last chunk goes out."""
-        if self.run is None or not self.ours:
-            return
-        if self.last is not None:
-            _mark(self.last, self.run, self.run.say(str(self.last.text)))
-        elif self.tokens[1]:
-            self.run.say(self.tokens[1])
-
-
-def _guarded_class(kind: type[Any], gate: Gate, messages_key: str) -> type[Any]:
-    """The graph's own class, with every invocation tied to a run. (All of `invoke`, `batch` and events are streams.)"""
-
-    def stream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        turn = _Turn(gate, messages_key, input, config)
-        held: list[Any] = []
-        for chunk in kind.stream(self, input, turn.config, **kwargs):
-            yield from held
-            turn.look(chunk)
-            held = [chunk]
-        turn.say()
-        yield from held
-
-    async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        turn = await asyncio.to_thread(_Turn, gate, messages_key, input, config)
-        held: list[Any] = []
-        async for chunk in kind.astream(self, input, turn.config, **kwargs):
-            for kept in held:
-                yield kept
-            turn.look(chunk)
-            held = [chunk]
-        await asyncio.to_thread(turn.say)
-        for kept in held:
-            yield kept
-
-    namespace = {"stream": stream, "astream": astream, "roadworthy_gate": gate, "__doc__": kind.__doc__}
-    return type(kind.__name__, (kind,), namespace)
 
 
 # -- guarding what stands ---------------------------------------------------------------------------------------------
@@ -445,7 +305,7 @@ def guard(agent: G, gate: Gate, *, messages_key: str = "messages") -> G:
 def _guard(agent: Any, gate: Gate, messages_key: str) -> None:
     if isinstance(agent, ToolNode):
         _refuse_own_kind(agent)
-        _gate_node(agent, gate, _carried)
+        _gate_node(agent, gate, carried)
         return
     if not isinstance(agent, Pregel):
         raise UsageError(
@@ -467,11 +327,12 @@ def _guard(agent: Any, gate: Gate, messages_key: str) -> None:
         )
     for node in walk.nodes:
         _refuse_own_kind(node)
+    refuse_hosted(gate.contract, walk.bound_tools)
     for found in walk.graphs:
         _offer(found, gate)
     for node in walk.nodes:
-        _gate_node(node, gate, _carried)
-    object.__setattr__(graph, "__class__", _guarded_class(kind, gate, messages_key))
+        _gate_node(node, gate, carried)
+    object.__setattr__(graph, "__class__", guarded_class(kind, gate, messages_key))
 
 
 class _Walk:
@@ -485,6 +346,8 @@ class _Walk:
     def __init__(self, graph: Any) -> None:
         self.nodes: list[ToolNode] = []
         self.graphs: list[Any] = []
+        self.bound_tools: list[Any] = []
+        """What models were bound to, as far as it can be seen."""
         self._seen: dict[int, Any] = {}
         """What was looked at, by its id; held, so that no id comes up twice."""
         self._waiting: list[Any] = [graph]
@@ -518,6 +381,10 @@ class _Walk:
         elif isinstance(part, functools.partial):
             made = cast("functools.partial[Any]", part)
             self._waiting += [made.func, *made.args, *made.keywords.values()]
+        elif isinstance(part, RunnableBinding):
+            binding = cast("Any", part)
+            self.bound_tools += binding.kwargs.get("tools") or ()
+            self._waiting.append(binding.bound)
         elif isinstance(part, Runnable):
             self._waiting += getattr(cast("Any", part), "__dict__", {}).values()
         elif not _of_others(type(cast("object", part))) and callable(cast("object", part)):
@@ -608,10 +475,10 @@ def _gate_node(node: ToolNode, gate: Gate, find: Find) -> None:
 
 
 def _offer(graph: Any, gate: Gate) -> None:
-    """Offer `ask_user` and `escalate` to the model of a `create_agent` graph, and refuse tools that run elsewhere.
+    """Judge what the model of a `create_agent` graph says, offer it our tools, and refuse tools that run elsewhere.
 
     `create_agent` keeps the model's tools in a list that only its model node knows. Where a release of LangChain keeps
-    them elsewhere, nothing is offered, and nothing else changes.
+    them elsewhere, nothing is offered, replies are judged when the graph has ended, and nothing else changes.
     """
     nodes = getattr(graph, "nodes", {})
     model, tools = nodes.get("model"), nodes.get("tools")
@@ -620,10 +487,13 @@ def _offer(graph: Any, gate: Gate) -> None:
     cells = getattr(function, "__closure__", None) or ()
     names = getattr(getattr(function, "__code__", None), "co_freevars", ())
     listed: Any = next((c.cell_contents for n, c in zip(names, cells, strict=False) if n == "default_tools"), None)
-    if not isinstance(listed, list):
+    if not isinstance(listed, list) or model is None or function is None:
         return
     shown = cast("list[Any]", listed)
-    _refuse_hosted(shown)
+    refuse_hosted(gate.contract, shown)
+    model.bound.func = judged_node(function, gate)
+    if model.bound.afunc is not None:
+        model.bound.afunc = ajudged_node(model.bound.afunc, gate)
     if not isinstance(node, ToolNode):
         return
     for extra in OFFERED:
@@ -631,17 +501,6 @@ def _offer(graph: Any, gate: Gate) -> None:
             tool = _tool(extra)
             node.tools_by_name[extra.name] = tool
             shown.append(tool)
-
-
-def _refuse_hosted(tools: Sequence[Any]) -> None:
-    for tool in tools:
-        if isinstance(tool, Mapping):
-            kind = cast("Mapping[str, Any]", tool).get("type")
-            if kind is not None and kind not in ("function", "custom"):
-                raise UsageError(
-                    f"the tool {kind!r} runs at the model's provider, where no gate can see it; "
-                    "take it from the agent's tools (the contract says `hosted_tools: refuse`)"
-                )
 
 
 # -- guarding while it is built ---------------------------------------------------------------------------------------
@@ -660,13 +519,13 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
         self._async = _awrapper(gate, self._find)
 
     def _find(self, config: RunnableConfig | None) -> Run | None:
-        run = _carried(config)
+        run = carried(config)
         if run is not None:
             return run
-        thread = _configurable(config).get("thread_id")
+        thread = configurable(config).get("thread_id")
         with self._lock:
             known = self._threads.get(str(thread))
-        return known or self._keep(_opened(self.gate, config))
+        return known or self._keep(opened(self.gate, config))
 
     def _keep(self, run: Run | None) -> Run | None:
         if run is not None:
@@ -677,48 +536,96 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
                     self._threads.popitem(last=False)
         return run
 
-    def _begin(self, messages: Sequence[BaseMessage], config: RunnableConfig) -> None:
-        if _carried(config) is not None or "|" in _space(config) or inside_tool():
-            return
-        run = self._keep(_opened(self.gate, config))
-        if run is not None:
-            for words in _new_words(messages):
-                run.heard(words)
+    def _near(self) -> RunnableConfig | None:
+        """The config of the node that runs now, where a user is near."""
+        config = config_here()
+        return config if near_user(config) else None
 
-    def _end(self, messages: Sequence[BaseMessage], config: RunnableConfig) -> dict[str, Any] | None:
-        if _carried(config) is not None or "|" in _space(config) or inside_tool():
-            return None
-        with self._lock:
-            run = self._threads.pop(str(_configurable(config).get("thread_id")), None)
-        reply = _reply(messages)
-        if run is None or reply is None:
-            return None
-        outcome = run.say(str(reply.text))
-        return {"messages": [_mark(reply.model_copy(deep=True), run, outcome)]}
+    def _own(self, config: RunnableConfig | None) -> bool:
+        """Whether this middleware hears and says; else whoever has bound the run, or guards the graph, does."""
+        return config is not None and carried(config) is None
 
     def before_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        self._begin(state["messages"], _config())
+        config = self._near()
+        run = self._begun(config)
+        if run is None:
+            return None
+        if self._own(config):
+            for words in new_words(state["messages"]):
+                run.heard(words)
+        return _news(run)
 
     async def abefore_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        await asyncio.to_thread(self._begin, state["messages"], _config())
+        config = self._near()
+        run = await asyncio.to_thread(self._begun, config)
+        if run is None:
+            return None
+        if self._own(config):
+            for words in new_words(state["messages"]):
+                await run.aheard(words)
+        return await asyncio.to_thread(_news, run)
+
+    def _begun(self, config: RunnableConfig | None) -> Run | None:
+        if config is None:
+            return None
+        return self._keep(opened(self.gate, config)) if self._own(config) else carried(config)
+
+    def _ended(self) -> Run | None:
+        """The run whose turn ends here, where this middleware says what the user is told."""
+        config = self._near()
+        if config is None:
+            return None
+        run = carried(config)
+        if run is not None:
+            raise_suspended(run)
+            return None
+        with self._lock:
+            return self._threads.pop(str(configurable(config).get("thread_id")), None)
 
     def after_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        return self._end(state["messages"], _config())
+        run, message = self._ended(), reply_of(state["messages"])
+        if run is None or message is None:
+            return None
+        told = settle_last(run, str(message.text), deliver=True)
+        return {"messages": [mark(message.model_copy(deep=True), run, told.outcome, told.text)]}
 
     async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        return await asyncio.to_thread(self._end, state["messages"], _config())
+        run, message = self._ended(), reply_of(state["messages"])
+        if run is None or message is None:
+            return None
+        told = await asettle_last(run, str(message.text), deliver=True)
+        return {"messages": [mark(message.model_copy(deep=True), run, told.outcome, told.text)]}
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        _refuse_hosted(request.tools)
-        return handler(request)
+        refuse_hosted(self.gate.contract, _described(request.tools))
+        run = self._judging()
+        if run is None:
+            return handler(request)
+        quiet = _quiet(request)
+        return reworded(run, lambda extra: handler(_asking(quiet, extra)), _words)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        _refuse_hosted(request.tools)
-        return await handler(request)
+        refuse_hosted(self.gate.contract, _described(request.tools))
+        run = await asyncio.to_thread(self._judging)
+        if run is None:
+            return await handler(request)
+        quiet = _quiet(request)
+
+        async def ask(extra: Sequence[BaseMessage]) -> ModelResponse[Any]:
+            return await handler(_asking(quiet, extra))
+
+        return await areworded(run, ask, _words)
+
+    def _judging(self) -> Run | None:
+        config = self._near()
+        run = self._find(config) if config is not None else None
+        if run is not None:
+            raise_suspended(run)
+        return run if holds_replies(self.gate) else None
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Result:
         return self._sync(request, handler)
@@ -729,6 +636,32 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
         return await self._async(request, handler)
 
 
+def _described(tools: Sequence[Any]) -> list[Any]:
+    return [tool for tool in tools if isinstance(tool, Mapping)]
+
+
+def _words(response: Any) -> AIMessage | None:
+    messages: Sequence[Any] = getattr(response, "result", None) or ()
+    return next((message for message in reversed(messages) if isinstance(message, AIMessage)), None)
+
+
+def _asking(request: ModelRequest[Any], extra: Sequence[BaseMessage]) -> ModelRequest[Any]:
+    return request.override(messages=[*request.messages, *cast("Any", extra)]) if extra else request
+
+
+def _quiet(request: ModelRequest[Any]) -> ModelRequest[Any]:
+    """Let no token out before all of the reply was judged, unless the guarded graph around it sees to that."""
+    if configurable(config_here()).get(RUN) is not None:
+        return request
+    model = request.model
+    return request.override(model=model.model_copy(update={"tags": [*(model.tags or ()), TAG_NOSTREAM]}))
+
+
+def _news(run: Run) -> dict[str, Any] | None:
+    told = news_of(run)
+    return {"messages": [from_gate(told)]} if told is not None else None
+
+
 # -- functions that nodes call ----------------------------------------------------------------------------------------
 
 
@@ -737,4 +670,4 @@ def gated(gate: Gate, name: str | None = None) -> Callable[[plain.F], plain.F]:
 
     The run is the bound one, or the one of the guarded graph that the node belongs to.
     """
-    return plain.gated(gate, name, run=lambda: _carried(_config()))
+    return plain.gated(gate, name, run=lambda: carried(config_here()))

@@ -76,14 +76,14 @@ async def asettle_reply(run: Run, text: str, *, deliver: bool) -> Reply:
     return await _adrive(_settle(run, text, deliver=deliver))
 
 
-def settle_last(run: Run, text: str, *, deliver: bool) -> str:
-    """What the user is told where nobody can ask the model again: the text, or that a person will look at it."""
-    return _drive(_settle(run, text, deliver=deliver, chances=0)).text
+def settle_last(run: Run, text: str, *, deliver: bool) -> Reply:
+    """`settle_reply` where nobody can ask the model again: what is held back is so for good."""
+    return _drive(_settle(run, text, deliver=deliver, chances=0))
 
 
-async def asettle_last(run: Run, text: str, *, deliver: bool) -> str:
+async def asettle_last(run: Run, text: str, *, deliver: bool) -> Reply:
     """`settle_last` for async code."""
-    return (await _adrive(_settle(run, text, deliver=deliver, chances=0))).text
+    return await _adrive(_settle(run, text, deliver=deliver, chances=0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
