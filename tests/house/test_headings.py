@@ -15,13 +15,10 @@ from roadworthy import Contract
 from roadworthy.cli.app import VERBS
 from roadworthy.contract.model import TypeSpec
 from roadworthy.core import errors
-from roadworthy.core.errors import Finding
 from roadworthy.core.types import Kind
-from roadworthy.gate.support import without_effect
 from roadworthy.trials.scenario import Scenario
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-NOT_YET = "**Not in effect yet"
 HEADING = re.compile(r"^(#{2,4}) (.*)$", re.MULTILINE)
 
 
@@ -110,33 +107,3 @@ def test_every_name_has_a_heading(page: str, names: tuple[str, ...]) -> None:
     headings = {k for m in HEADING.finditer(text) for k in keys(m[2])}
     assert not [name for name in names if name not in headings]
     assert names
-
-
-def test_what_the_gate_refuses_is_said_not_to_be_in_effect() -> None:
-    """The reference contract of the page, through the gate's own list of what it cannot keep yet."""
-    page = (DOCS / "contract.md").read_text(encoding="utf-8")
-    parts = re.findall(r"<!-- part of the contract -->\n```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    written = "\n".join(parts)
-    assert written.count("hosted_tools: refuse") == 1
-    findings = list(without_effect(Contract.loads(written.replace("hosted_tools: refuse", "hosted_tools: [search]"))))
-    for finding in findings:
-        assert said_without_effect(finding), f"{finding}: the page does not say **Not in effect yet** there"
-    refused = {next(step for step in reversed(f.path) if isinstance(step, str)) for f in findings}
-    said = page.count(NOT_YET) - 1  # the introduction says what the mark means
-    assert said <= len(refused), "the page says of something that it has no effect, and the gate does not refuse it"
-
-
-def said_without_effect(finding: Finding) -> bool:
-    """Whether the text below the heading of what the finding is about says so."""
-    names = [step for step in finding.path if isinstance(step, str)]
-    for special in ("origin", "destination"):
-        if f"`{special}`" in finding.text:
-            names = ["types", special]
-    for heading, text in sections("contract.md"):
-        if names[0] not in keys(heading):
-            continue
-        if len(names) == 1:
-            return NOT_YET in text.split("\n### ")[0]
-        parts = [part.split("\n", 1) for part in text.split("\n### ")[1:]]
-        return any(names[-1] in keys(part[0]) and NOT_YET in part[1] for part in parts)
-    return False

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from roadworthy.contract.load import assure
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock, SystemClock
-from roadworthy.core.errors import Conflict, ContractError, HarnessError, UsageError
+from roadworthy.core.errors import Conflict, HarnessError, UsageError
 from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Reason, Verdict
 from roadworthy.gate.answers import Answering, Question, answer_payload, check_answer, place_of, standing
 from roadworthy.gate.answers import Standing as Standing_
@@ -31,7 +31,6 @@ from roadworthy.gate.policy import Policy, policy_of
 from roadworthy.gate.questions import Pending, open_questions
 from roadworthy.gate.run import AskUser, Core, Run, new_session
 from roadworthy.gate.state import RunState
-from roadworthy.gate.support import without_effect
 from roadworthy.gate.undo import Undoable, Undone, undo, undo_body, undoable
 from roadworthy.gate.values import BadValue
 
@@ -157,7 +156,7 @@ class Gate:
     `tools` are functions that the gate itself may call (the hand-over tool); in a test world they are the stand-ins of
     all tools, and nothing else is ever called. `level` and `approver` are for test worlds, and refused elsewhere.
     `on_question` is told of every question that is put to people, as it is put.
-    Raises ContractError for a contract that holds anything this gate cannot keep.
+    Raises ContractError for a contract that was built or changed in Python and does not hold together.
     """
 
     def __init__(
@@ -180,9 +179,6 @@ class Gate:
             )
         if contract.digest not in _CHECKED:
             assure(contract)  # one that was built or changed in Python was never read by the loader
-            findings = list(without_effect(contract))
-            if findings:
-                raise ContractError([contract.located(f) for f in findings])
             _CHECKED.add(contract.digest)
         self.contract = contract
         self.ledger = ledger

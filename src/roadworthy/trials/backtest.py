@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from roadworthy.contract.conditions import ConditionError
+from roadworthy.contract.load import assure
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import SystemClock
-from roadworthy.core.errors import ContractError, UsageError
+from roadworthy.core.errors import UsageError
 from roadworthy.core.types import LEVELS, Action, Level, Reason, Ruling, Status, Verdict
 from roadworthy.gate.decide import decide, find_tool, normalise, verdict_of
 from roadworthy.gate.policy import Policy, ToolPolicy, policy_of
 from roadworthy.gate.state import RunState
-from roadworthy.gate.support import without_effect
 from roadworthy.gate.values import BadValue
 from roadworthy.trials.recorded import BrokenLine, RecordedRun, ToolCall, read_runs
 
@@ -182,9 +182,7 @@ def judge_runs(
     """Each line of a file of recorded runs, judged as soon as it is read."""
     if level not in LEVELS:
         raise UsageError(f"there is no level {level!r}; choose from {', '.join(LEVELS)}")
-    findings = list(without_effect(contract))
-    if findings:
-        raise ContractError([contract.located(f) for f in findings])
+    assure(contract)
     policy = policy_of(contract)
     at = now or SystemClock().now()
     for found in read_runs(path):
