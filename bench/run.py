@@ -13,8 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 NEED_PEERS = ("agentdojo_replay.py",)
 """What cannot run without them."""
-WITH_PEERS = ("decide.py", *NEED_PEERS)
-"""What `--peers` runs: `decide.py` measures the other gates where they are installed."""
+WITH_PEERS = ("decide.py", "scope.py", *NEED_PEERS)
+"""What `--peers` runs: the first two measure others, too, where they are installed."""
 
 
 def chosen(peers: bool) -> list[Path]:

@@ -23,8 +23,8 @@ from roadworthy.gate.separators import Separators
 Certainty = Literal["in", "uncertain", "out"]
 
 _ROUNDS = 10
-_ROUNDS_AGAIN = 2
-"""How often at most the turns are gone over once some were taken out again."""
+_MANY = 500
+"""From so many turns on, more rounds tell more; with fewer they only take longer."""
 _FOLDS = 4
 _ENOUGH = 100
 """So many turns tell well enough how turns come out that were not learnt from."""
@@ -115,7 +115,7 @@ def learnt(policy: ScopePolicy) -> Learnt:
         columns=phrasing.columns,
         costs=[_COST_ELSEWHERE if k == count else _COST for _, k, _ in turns],
     )
-    separators.fit(range(len(turns)), rounds=_ROUNDS)
+    separators.fit(range(len(turns)), rounds=_ROUNDS, still=0.1 if len(turns) >= _MANY else 0.2)
     said = {at: text for at, (text, _, example) in enumerate(turns) if example}
     return Learnt(
         phrasing=phrasing,
@@ -144,7 +144,11 @@ def _bounds(phrasing: Phrasing, separators: Separators, said: Mapping[int, list[
             break
         others = separators.copy()
         others.forget(left_out)
-        others.fit([example for example in every if fold.get(example) != part], rounds=_ROUNDS_AGAIN)
+        others.fit(
+            [example for example in every if fold.get(example) != part],
+            rounds=2 if len(every) >= _MANY else 1,
+            still=0.0,
+        )
         for example in left_out:
             margins = others.margins(phrasing.vector(said[example], own=True))
             meant.append(max(margins))

@@ -17,8 +17,6 @@ from roadworthy.gate.phrasing import Vector
 _EASY = 0.1
 """How far beyond its margin an example must lie to be looked at no more."""
 _SMALL = 1e-9
-_STILL = 0.1
-"""The part of the largest move below which a round has settled it."""
 
 
 class Separators:
@@ -63,8 +61,11 @@ class Separators:
                     weights[column] += by * value
             self._shares[example] = {}
 
-    def fit(self, examples: Sequence[int], *, rounds: int) -> int:
-        """Go over some of the examples, in their order, until little moves, and at most so often; tells how often."""
+    def fit(self, examples: Sequence[int], *, rounds: int, still: float) -> int:
+        """Go over some of the examples until little moves, and at most so often; tells how often.
+
+        `still`: the part of the largest move of a round below which a round has settled it.
+        """
         every = range(self.classes)
         active: list[list[int]] = [list(every) for _ in examples]
         most = 0.0
@@ -99,7 +100,7 @@ class Separators:
                         weights[column] += by * value
                 active[at] = busy
             most = max(most, moved)
-            if moved <= _STILL * most:
+            if moved <= still * most:
                 return round_ + 1
         return rounds
 
