@@ -42,12 +42,14 @@ tools:
     confirm: {by: user, read_out: [invoice, amount]}
   note: {effect: write, args: {text: string}, returns: string}
   wipe_all: {effect: write, args: {note: {type: string, optional: true}}, returns: string}
+  order: {effect: write, args: {item: string}, returns: {no: string}, undo: {tool: cancel, args: {no: result.no}}}
+  cancel: {effect: write, args: {no: string}, returns: string, only: undo}
   show: {effect: read, args: {account: string}, returns: string}
   close: {effect: write, args: {account: string}, returns: string}
 capabilities:
   care:
     means: Money back.
-    tools: [look, refund, note, wipe_all, show, close]
+    tools: [look, refund, note, wipe_all, show, close, order]
     autonomy: {start: autonomous, approver: lead}
     success: [{id: one, check: count.refund >= 1}]
 rules:
@@ -258,6 +260,29 @@ def test_an_entry_that_nobody_can_read_stops_the_run_and_breaks_no_agent(
     assert (stopped.status, stopped.done) == ("denied", "blocked")
     with pytest.raises(LedgerError, match="cannot be read"):
         till.elsewhere()
+
+
+def test_no_later_entry_points_an_undo_at_something_else(tmp_path: Path, ledger: Ledger) -> None:
+    cancelled: list[str] = []
+
+    def cancel(no: str) -> str:
+        cancelled.append(no)
+        return "gone"
+
+    gate = Gate(CONTRACT, ledger, tools={"cancel": cancel})
+    run = gate.run(id="r", capability="care")
+    assert run.call("order", {"item": "tea"}, answering({"no": "A1"})).ok
+    action, intent = (next(e for e in ledger.entries(run="r") if e.kind == kind) for kind in ("action", "intent"))
+    forged: list[tuple[Kind, Mapping[str, Any]]] = [
+        ("outcome", {"status": "ok", "done": "executed", "text": "", "value": {"no": "B2"}}),
+        ("action", {**action.body, "args": {"item": "all"}}),
+        ("intent", intent.body),
+        ("outcome", {"status": "ok", "done": "executed", "text": "", "value": {"no": "C3"}}),
+    ]
+    at = datetime(2026, 5, 4, tzinfo=UTC)
+    ledger.append([Draft(kind=k, world="production", run="r", body=b, at=at, cause=intent.cause) for k, b in forged])
+    gate.undo("r", by="ann", because="a mistake")
+    assert cancelled == ["A1"]
 
 
 # -- what two processes know -----------------------------------------------------------------------------------------

@@ -193,16 +193,18 @@ def deeds_of(policy: Policy, entries: Iterable[Entry]) -> list[_Deed]:
             tool = policy.tools.get(str(body["tool"]))
             # What the gate itself looks up or takes back is no deed of the agent, and neither is asking for a person.
             if body.get("by") is None and (tool is None or (tool.acts and not tool.escalates)):
-                deeds[body["id"]] = _Deed(action=body["id"], tool=body["tool"], args=body["args"])
+                deeds.setdefault(body["id"], _Deed(action=body["id"], tool=body["tool"], args=body["args"]))
             continue
         deed = deeds.get(str(body.get("action")) if entry.kind == "undo" else root_of(entry.cause))
         if deed is None:
             continue
-        if entry.kind == "intent":
+        # How a call ended is written once: what comes later cannot point an undo at something else.
+        ended = deed.begun > 0 and deed.status not in (None, "in_doubt")
+        if entry.kind == "intent" and not ended:
             deed.begun, deed.key = entry.seq, str(body.get("key", ""))
             deed.args, deed.before = body.get("args", deed.args), body.get("before", MISSING)
             deed.status = None
-        elif entry.kind == "outcome":
+        elif entry.kind == "outcome" and (not ended or (deed.settled and "settled_by" in body)):
             deed.status, deed.done, deed.settled = body["status"], body["done"], "settled_by" in body
             if not deed.settled:  # a look-up says that it was done, and not what it returned
                 deed.value = body.get("value", body.get("text") if body["status"] == "ok" else MISSING)
