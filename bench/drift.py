@@ -26,7 +26,7 @@ from typing import Any, cast
 from ruamel.yaml import YAML
 
 from roadworthy.examples.desk.world import world
-from roadworthy.gate.drift import Learned
+from roadworthy.gate.carry.drift import Learned
 from roadworthy.gate.values import plain
 from roadworthy.trials.faults import Fault, FaultKind, FaultyTools
 

@@ -14,8 +14,8 @@ from roadworthy.contract.people import Member, People
 from roadworthy.core.canonical import dumps, loads
 from roadworthy.core.clock import Clock, VirtualClock
 from roadworthy.core.types import Draft, Outcome
-from roadworthy.gate.answers import Answering, Question, Standing, signed_answer
 from roadworthy.gate.gate import Asked
+from roadworthy.gate.people.answers import Answering, Question, Standing, signed_answer
 from roadworthy.gate.run import Run
 
 KEYS = {name: SigningKey.new() for name in ("ada", "grace", "joan", "bot")}

@@ -16,7 +16,7 @@ from roadworthy.contract.people import Member, People
 from roadworthy.core import canonical
 from roadworthy.core.errors import Conflict
 from roadworthy.core.types import Draft
-from roadworthy.gate.answers import (
+from roadworthy.gate.people.answers import (
     ANSWERINGS,
     Answering,
     Question,

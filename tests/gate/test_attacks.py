@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from roadworthy import Contract, Gate, Ledger
-from roadworthy.core.errors import LedgerError
+from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.core.types import Draft, Kind
-from roadworthy.gate import flow, passage
+from roadworthy.gate import passage
 from roadworthy.gate.confirm import affirms
+from roadworthy.gate.flow import judge as flow
 from roadworthy.gate.run import Run
 
 CONTRACT = Contract.loads(
@@ -378,6 +379,9 @@ def test_a_check_that_breaks_lets_nothing_through(till: Till, monkeypatch: pytes
 def test_what_is_no_text_is_told_nobody(till: Till, text: Any) -> None:
     for outcome in (till.run.say(text), till.run.ask_user(text)):
         assert (outcome.status, outcome.done) == ("denied", "blocked")
+    for takes in (till.run.heard, till.run.read):
+        with pytest.raises(UsageError, match="is text"):
+            takes(text)
     till.elsewhere()
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from roadworthy.gate.breaker import Breaker, BreakerSpec, Slots
+from roadworthy.gate.carry.breaker import Breaker, BreakerSpec, Slots
 
 SPEC = BreakerSpec(failures=3, within_s=30, open_for_s=60)
 

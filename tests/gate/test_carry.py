@@ -16,8 +16,8 @@ from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import SystemClock, VirtualClock
 from roadworthy.core.errors import HarnessError, LedgerError, UsageError
 from roadworthy.core.types import Draft, Guard
-from roadworthy.gate.breaker import BreakerSpec
 from roadworthy.gate.carry import MAX_ERROR, MAX_HANGING, Carriage, Carried, Carrier, NotDone, pause_s
+from roadworthy.gate.carry.breaker import BreakerSpec
 
 from .conftest import Calls, Desk
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from roadworthy.core import canonical
-from roadworthy.gate.drift import BREAKING, CLOSED, ENOUGH, MAX_FIELDS, MAX_PLACES, SETTLED, Drift, Learned
+from roadworthy.gate.carry.drift import BREAKING, CLOSED, ENOUGH, MAX_FIELDS, MAX_PLACES, SETTLED, Drift, Learned
 
 Answer = Callable[[int], Any]
 

@@ -12,8 +12,8 @@ import pytest
 
 from roadworthy import Contract
 from roadworthy.core.types import Reason
-from roadworthy.gate.flow import judge_call, judge_text, lookups
-from roadworthy.gate.labelled import compile_flow
+from roadworthy.gate.flow.judge import judge_call, judge_text, lookups
+from roadworthy.gate.flow.labelled import compile_flow
 from roadworthy.gate.policy import policy_of
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import MISSING

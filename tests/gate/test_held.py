@@ -13,8 +13,8 @@ from roadworthy import Contract, Gate, Ledger
 from roadworthy.core.clock import SystemClock, VirtualClock
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Draft, Entry, Guard
-from roadworthy.gate.answers import signed_answer
 from roadworthy.gate.gate import Asked
+from roadworthy.gate.people.answers import signed_answer
 
 from .conftest import always
 from .office import KEYS, Office, law
@@ -527,7 +527,7 @@ def test_nobody_hides_from_whoever_signs_where_a_value_comes_from(office: Opened
 def test_a_signature_under_false_origins_approves_nothing(office: Opened) -> None:
     from dataclasses import replace
 
-    from roadworthy.gate.answers import action_digest
+    from roadworthy.gate.people.answers import action_digest
 
     at = office()
     injected(at)

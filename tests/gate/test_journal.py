@@ -15,7 +15,7 @@ from roadworthy.adapters.calls import abring, bring
 from roadworthy.core.canonical import dumps, loads
 from roadworthy.core.clock import VirtualClock
 from roadworthy.core.errors import UsageError
-from roadworthy.gate.drift import ENOUGH
+from roadworthy.gate.carry.drift import ENOUGH
 from roadworthy.gate.run import Run
 
 from .office import Office, law

@@ -11,7 +11,7 @@ import pytest
 from roadworthy import Contract
 from roadworthy.core.types import Action, Reason, Verdict
 from roadworthy.gate.decide import decide, normalise
-from roadworthy.gate.origins import judge
+from roadworthy.gate.origins.judge import judge
 from roadworthy.gate.policy import policy_of
 from roadworthy.gate.state import RunState
 

@@ -15,11 +15,11 @@ import pytest
 from roadworthy import Contract
 from roadworthy.core import canonical
 from roadworthy.core.types import Action, Level
-from roadworthy.gate.bounded import MAX_BITS, MAX_SIZE, bounded, fingerprint
 from roadworthy.gate.carry import Carried, Ending
-from roadworthy.gate.drift import CONFIRMED, ENOUGH, Learned
+from roadworthy.gate.carry.bounded import MAX_BITS, MAX_SIZE, bounded, fingerprint
+from roadworthy.gate.carry.drift import CONFIRMED, ENOUGH, Learned
+from roadworthy.gate.carry.responses import Judged, judge
 from roadworthy.gate.policy import policy_of
-from roadworthy.gate.responses import Judged, judge
 from roadworthy.gate.values import MISSING, as_text
 from roadworthy.ledger.rows import MAX_BODY
 

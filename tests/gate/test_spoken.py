@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from roadworthy.gate.spoken import NOTHING, Spoken, spoken
+from roadworthy.gate.origins.spoken import NOTHING, Spoken, spoken
 
 MONDAY = date(2026, 1, 5)
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from roadworthy.core import canonical
 from roadworthy.core.clock import VirtualClock
-from roadworthy.gate.bounded import bounded
-from roadworthy.gate.breaker import Breaker, BreakerSpec
 from roadworthy.gate.carry import UNSURE, Carriage, Carried, Carrier, NotDone
-from roadworthy.gate.drift import ENOUGH, Learned
+from roadworthy.gate.carry.bounded import bounded
+from roadworthy.gate.carry.breaker import Breaker, BreakerSpec
+from roadworthy.gate.carry.drift import ENOUGH, Learned
 from roadworthy.gate.values import as_text, plain
 
 

@@ -16,10 +16,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from roadworthy.contract.model import Claim
-from roadworthy.gate import links
-from roadworthy.gate.claims import claimed, compile_claims, plain
-from roadworthy.gate.directories import address, leads_to
-from roadworthy.gate.leaks import Leaks, Looked
+from roadworthy.gate.flow import links
+from roadworthy.gate.flow.claims import claimed, compile_claims, plain
+from roadworthy.gate.flow.directories import address, leads_to
+from roadworthy.gate.flow.leaks import Leaks, Looked
 
 AROUND = date(2026, 1, 5)
 letters = st.text("abcdefghijklmnopqrstuvwxyz", min_size=4, max_size=9)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from roadworthy.contract.shapes import Shape
 from roadworthy.gate.forms import compact, decoded, forms_of, keys, mentions, parts, scan, seen, shingles, sought, words
-from roadworthy.gate.readings import valid_iban
+from roadworthy.gate.forms.readings import valid_iban
 
 PLAIN = Shape(type="string")
 ENTITY = Shape(type="string", entity="shop.Customer")

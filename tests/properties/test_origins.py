@@ -16,12 +16,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from roadworthy import Contract
 from roadworthy.core.types import STRICTNESS
 from roadworthy.gate import forms
-from roadworthy.gate.checked import AGENT, FACTS, GOOD, SIMULATED, TRUSTED, UNTRUSTED, USER, CheckedArg, meanings
 from roadworthy.gate.confirm import affirms
-from roadworthy.gate.origins import MOST_WORDS, judge
+from roadworthy.gate.origins.checked import (
+    AGENT,
+    FACTS,
+    GOOD,
+    SIMULATED,
+    TRUSTED,
+    UNTRUSTED,
+    USER,
+    CheckedArg,
+    meanings,
+)
+from roadworthy.gate.origins.judge import MOST_WORDS, judge
+from roadworthy.gate.origins.sightings import APART, ENCODED
+from roadworthy.gate.origins.spoken import spoken
 from roadworthy.gate.policy import Policy, policy_of
-from roadworthy.gate.sightings import APART, ENCODED
-from roadworthy.gate.spoken import spoken
 from roadworthy.gate.state import RunState
 from roadworthy.gate.walk import Leaf
 

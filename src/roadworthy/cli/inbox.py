@@ -20,9 +20,9 @@ from roadworthy.contract.names import did_you_mean
 from roadworthy.core import canonical
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Reason
-from roadworthy.gate.answers import Answering, Standing, answer_payload, standing
 from roadworthy.gate.decide import normalise
 from roadworthy.gate.gate import Asked, Gate
+from roadworthy.gate.people.answers import Answering, Standing, answer_payload, standing
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.ledger.store import Ledger
 

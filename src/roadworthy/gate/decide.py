@@ -13,7 +13,9 @@ from typing import Any
 
 from roadworthy.contract.conditions import ConditionError
 from roadworthy.core.types import LEVELS, STRICTNESS, Action, Level, Reason, Ruling, Verdict
-from roadworthy.gate import budgets, flow, needs, origins
+from roadworthy.gate import budgets, needs
+from roadworthy.gate.flow import judge as flow
+from roadworthy.gate.origins import judge as origins
 from roadworthy.gate.policy import USER, CompiledRule, Policy, ToolPolicy
 from roadworthy.gate.state import SIMULATED, RunState, frozen, leaves
 from roadworthy.gate.values import BadValue, near_name, shown

@@ -16,7 +16,7 @@ from roadworthy.gate.values import MISSING
 
 if TYPE_CHECKING:
     from roadworthy.gate.gate import Gate
-    from roadworthy.gate.questions import Pending
+    from roadworthy.gate.people.questions import Pending
     from roadworthy.gate.state import RunStatus
     from roadworthy.ledger.store import Appender
 

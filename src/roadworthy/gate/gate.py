@@ -17,18 +17,18 @@ from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock, SystemClock
 from roadworthy.core.errors import Conflict, HarnessError, UsageError
 from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Reason, Verdict
-from roadworthy.gate.answers import Answering, Question, answer_payload, check_answer, place_of, standing
-from roadworthy.gate.answers import Standing as Standing_
 from roadworthy.gate.carry import Carrier, ToolFunction
+from roadworthy.gate.carry.drift import Learned
 from roadworthy.gate.core import Steps, adrive, drive
 from roadworthy.gate.decide import normalise
-from roadworthy.gate.drift import Learned
 from roadworthy.gate.entries import contract_drafts
 from roadworthy.gate.journal import Journal
 from roadworthy.gate.levels import Standing, compile_levels, level_body
 from roadworthy.gate.passage import recover
+from roadworthy.gate.people.answers import Answering, Question, answer_payload, check_answer, place_of, standing
+from roadworthy.gate.people.answers import Standing as Standing_
+from roadworthy.gate.people.questions import Pending, open_questions
 from roadworthy.gate.policy import Policy, policy_of
-from roadworthy.gate.questions import Pending, open_questions
 from roadworthy.gate.run import AskUser, Core, Run, new_session
 from roadworthy.gate.state import RunState
 from roadworthy.gate.undo import Undoable, Undone, undo, undo_body, undoable

@@ -27,12 +27,13 @@ from roadworthy.core.types import (
     Status,
     Verdict,
 )
-from roadworthy.gate import budgets, held, responses
-from roadworthy.gate.carry import Carried, ToolFunction
+from roadworthy.gate import budgets
+from roadworthy.gate.carry import Carried, ToolFunction, responses
 from roadworthy.gate.core import Carry, Quiesce, Steps, cause_of
 from roadworthy.gate.decide import decide, find_tool, normalise, uses_simulated, verdict_of
 from roadworthy.gate.entries import Context, Step
 from roadworthy.gate.journal import Past
+from roadworthy.gate.people import held
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.replay import loose
 from roadworthy.gate.simulate import simulated
@@ -198,7 +199,7 @@ def _verify(ctx: Context, step: Step) -> Steps[None]:
     policy = ctx.gate.policy
     if policy.flow is None:
         return
-    from roadworthy.gate import flow
+    from roadworthy.gate.flow import judge as flow
 
     tool = cast("ToolPolicy", step.tool)
     with ctx.core.lock:

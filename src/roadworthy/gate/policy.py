@@ -12,11 +12,11 @@ from roadworthy.contract.people import People
 from roadworthy.contract.resolve import shapes_of
 from roadworthy.contract.shapes import Shape, Shapes
 from roadworthy.core.types import Level
-from roadworthy.gate.breaker import BreakerSpec
 from roadworthy.gate.budgets import BudgetPolicy, compile_budgets
 from roadworthy.gate.carry import Carriage
-from roadworthy.gate.checked import OriginPolicy, compile_origins
-from roadworthy.gate.labelled import FlowPolicy, compile_flow
+from roadworthy.gate.carry.breaker import BreakerSpec
+from roadworthy.gate.flow.labelled import FlowPolicy, compile_flow
+from roadworthy.gate.origins.checked import OriginPolicy, compile_origins
 from roadworthy.gate.scope import ScopePolicy, compile_scope
 from roadworthy.gate.values import Arguments, Result
 from roadworthy.gate.walk import Walk, compile_walks

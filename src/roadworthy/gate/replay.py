@@ -8,8 +8,8 @@ from typing import Any
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Entry
+from roadworthy.gate.people.questions import end, hear_answer, news_of, recall
 from roadworthy.gate.policy import ToolPolicy
-from roadworthy.gate.questions import end, hear_answer, news_of, recall
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import BadValue
 

@@ -11,17 +11,18 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import uuid4
 
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome, Realm
-from roadworthy.gate import held, passage, speech
+from roadworthy.gate import passage, speech
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.core import AskUserChannel as AskUser
 from roadworthy.gate.core import Core as Core
 from roadworthy.gate.core import adrive, drive
 from roadworthy.gate.entries import Context
+from roadworthy.gate.people import held
 from roadworthy.gate.state import RunState, RunStatus
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ class Run:
         """
         if trust not in ("trusted", "untrusted", "agent"):
             raise UsageError(f"trust={trust!r} is none of trusted, untrusted and agent")
+        if not isinstance(cast("object", text), str):
+            raise UsageError(f"what an agent reads is text, and not a {type(text).__name__}")
         body = {"read": text, "trust": trust, "source": source}
         self._ctx.write([self._ctx.draft("observation", body)]).now()
         with self._core.lock:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, cast
 
-from roadworthy.core.errors import LedgerError
+from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.core.types import STRICTNESS, Done, Outcome, Reason
-from roadworthy.gate import held
 from roadworthy.gate.core import AskUser, Steps
 from roadworthy.gate.entries import Context
 from roadworthy.gate.passage import blocked, call
+from roadworthy.gate.people import held
 
 _log = logging.getLogger("roadworthy.gate")
 
@@ -21,6 +21,8 @@ Sink = Literal["reply", "ask_user", "escalate"]
 
 def heard(ctx: Context, text: str, *, answers: str | None = None) -> Steps[None]:
     """The user said something. What people have decided meanwhile is done before the agent takes its turn."""
+    if not isinstance(cast("object", text), str):
+        raise UsageError(f"what a user says is text, and not a {type(text).__name__}")
     journal = ctx.core.journal
     if journal is not None and answers is None and journal.take_heard(text):
         return
@@ -131,7 +133,7 @@ def judged(ctx: Context, text: str, sink: Sink) -> Sequence[Reason]:
     policy = ctx.gate.policy
     if policy.flow is None:
         return ()
-    from roadworthy.gate.flow import judge_text
+    from roadworthy.gate.flow.judge import judge_text
 
     try:
         return judge_text(policy, ctx.state, sink, text)

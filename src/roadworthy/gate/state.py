@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from roadworthy.contract.shapes import Shape
 from roadworthy.core.types import LEVELS, Done, Level, Status
 from roadworthy.gate.confirm import Confirmations
-from roadworthy.gate.labelled import Labelled
+from roadworthy.gate.flow.labelled import Labelled
+from roadworthy.gate.origins.sightings import Index
 from roadworthy.gate.policy import Policy, ToolPolicy
-from roadworthy.gate.sightings import Index
 from roadworthy.gate.values import MISSING, BadValue
 
 if TYPE_CHECKING:
-    from roadworthy.gate.questions import Pending
+    from roadworthy.gate.people.questions import Pending
 
 RunStatus = Literal["open", "held", "escalated", "stopped", "closed"]
 SIMULATED = "simulated:"

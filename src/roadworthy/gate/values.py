@@ -23,7 +23,7 @@ import orjson
 from roadworthy.contract.exact import MAX_DIGITS
 from roadworthy.contract.shapes import Shape
 from roadworthy.core import canonical
-from roadworthy.gate.bounded import bounded
+from roadworthy.gate.carry.bounded import bounded
 
 Coerce = Callable[[Any, str], Any]
 """(value, where) -> the typed value. Raises BadValue."""

@@ -1,0 +1,1 @@
+"""Where data may go: labels, destinations, links and claims."""

@@ -1,0 +1,1 @@
+"""Where values come from: what was seen, and whether that is good enough for a call."""

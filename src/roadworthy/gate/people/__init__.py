@@ -1,0 +1,1 @@
+"""Actions that wait for people: questions, answers, and what then happens."""
