@@ -9,6 +9,11 @@
 A call belongs to the bound run; the application hears and says for itself. Guard a team as a whole: it then carries
 the run of each `run` to its agents itself, whichever runtime they live in.
 
+The last message of an agent or team is its reply. It is judged before it comes out: one that the contract holds back
+goes back to the agents, at most twice, and then what comes out says that a person will look at it. Tokens come out
+sentence by sentence where the contract says anything of replies. What agents say to each other vouches for nothing,
+though it comes to them with the role of a user; where it may not be told, watchers of a team do not see it.
+
 An exception in a workbench leaves `AssistantAgent.run` waiting for ever (autogen 0.7.5, `_process_model_result` waits
 on a queue that its failed task never fills), so a call that is guarded here always ends in a result.
 """
@@ -18,10 +23,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 from autogen_agentchat.agents import AssistantAgent, MessageFilterAgent, SocietyOfMindAgent, UserProxyAgent
-from autogen_agentchat.base import Handoff
+from autogen_agentchat.base import Handoff, Response, TaskResult
+from autogen_agentchat.messages import (
+    BaseChatMessage,
+    BaseTextChatMessage,
+    ModelClientStreamingChunkEvent,
+    TextMessage,
+    ThoughtEvent,
+)
 from autogen_agentchat.teams import BaseGroupChat
 from autogen_core import CancellationToken
 from autogen_core.tools import (
@@ -36,8 +48,16 @@ from autogen_core.tools import (
     Workbench,
 )
 
-from roadworthy.adapters.calls import OFFERED, abring, logger
-from roadworthy.core.errors import HarnessError, UsageError
+from roadworthy.adapters.calls import OFFERED, abring, inside_tool, logger, refuse_hosted
+from roadworthy.adapters.replies import (
+    GATE,
+    Sentences,
+    allowed_by,
+    asettle_reply,
+    holds_replies,
+    news_of,
+)
+from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run, current_run
@@ -57,8 +77,12 @@ class _Scope:
         """Whether a guarded team runs now. Its runtime's own context may be of another time, and lend a foreign run."""
         self.run: Run | None = None
         """The run that the team carries while it runs; None: there is none."""
-        self.broken: HarnessError | None = None
-        """What the trial must learn when the agent has ended: no exception may leave a workbench."""
+        self.broken: HarnessError | Suspended | None = None
+        """What must be raised when the agent has ended: no exception may leave a workbench."""
+        self.people: set[str] = set()
+        """Names of agents that speak for a person."""
+        self._read: set[str] = set()
+        """Ids of messages of other agents that the run has read, in this run of the team."""
 
     def find(self) -> Run | None:
         return self.run if self.carrying else current_run()
@@ -67,6 +91,22 @@ class _Scope:
         if self.broken is not None:
             broken, self.broken = self.broken, None
             raise broken
+
+    def begin(self, run: Run | None) -> None:
+        self.run, self.carrying = run, True
+        self._read.clear()
+
+    def end(self) -> None:
+        self.run, self.carrying = None, False
+        self._read.clear()
+
+    async def read(self, run: Run, messages: Sequence[BaseChatMessage], reader: str) -> None:
+        """What other agents say to one. They have the role of a user in its eyes, and are none."""
+        for message in messages:
+            if message.source in ("user", GATE, reader, *self.people) or message.id in self._read:
+                continue
+            self._read.add(message.id)
+            await asyncio.to_thread(run.read, message.to_model_text(), trust="agent", source=message.source)
 
 
 class _ToolFailed(Exception):
@@ -128,6 +168,8 @@ class GuardedWorkbench(Workbench):
         """The end of a call, whatever happens. Only a cancelled task and the end of the process raise."""
 
         run = self._scope.find()
+        if self._scope.broken is not None:
+            return ToolResult(name=name, result=[TextResultContent(content=_ENDED)], is_error=True)
 
         async def run_tool(**args: Any) -> Any:
             # Agents inside the tool belong to this run, whatever run the context of the runtime was made in.
@@ -142,9 +184,9 @@ class GuardedWorkbench(Workbench):
             if task is not None and task.cancelling():
                 raise
             outcome = _interrupted(name)  # by its cancellation token, while the agent itself goes on
-        except HarnessError as error:
+        except (HarnessError, Suspended) as error:
             self._scope.broken = error
-            outcome = Outcome(status="failed", done="blocked", text="The trial is broken. End your turn.")
+            outcome = Outcome(status="failed", done="blocked", text=_ENDED)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -215,6 +257,10 @@ class GuardedStreamWorkbench(GuardedWorkbench, StaticStreamWorkbench):
         while (event := await events.get()) is not None:
             yield event
         yield await task
+
+
+_ENDED = "This ends here for now. End your turn."
+"""What the model sees when the run was suspended or the trial broke, which is raised when the agent has ended."""
 
 
 def _interrupted(name: str) -> Outcome:
@@ -292,7 +338,9 @@ class _Guarding:
             self.guard(cast("Any", agent)._wrapped_agent, team=team)
         elif isinstance(agent, SocietyOfMindAgent):
             self.guard(cast("Any", agent)._team, team=team)
-        elif not isinstance(agent, UserProxyAgent):
+        elif isinstance(agent, UserProxyAgent):
+            self.scope.people.add(agent.name)
+        else:
             raise UsageError(
                 f"guard() cannot see what a {type(cast('object', agent)).__name__} does; it takes assistant agents, "
                 "teams of them, and workbenches"
@@ -302,7 +350,7 @@ class _Guarding:
         for participant in cast("Sequence[Any]", cast("Any", team)._participants):
             self.guard(participant, team=team)
         if outermost:
-            _change_class(team, self.gate, {"run_stream": _team_stream(type(team), self.scope)})
+            _change_class(team, self.gate, {"run_stream": _team_stream(type(team), self.scope, self.gate)})
 
     def _assistant(self, agent: AssistantAgent, *, in_team: bool) -> None:
         parts = cast("Any", agent)  # an agent's workbenches, hand-offs and model are arguments, and private afterwards
@@ -314,14 +362,15 @@ class _Guarding:
                     f"{agent.name} may hand off to {handoff.target}, and hand-offs pass no workbench: "
                     "guard the team in which it hands off, or offer it `escalate` instead"
                 )
+        refuse_hosted(self.gate.contract, _hosted(parts._model_client))
         offer = bool(parts._model_client.model_info["function_calling"])
         guarded: list[GuardedWorkbench] = []
         for inner in cast("Sequence[Workbench]", parts._workbench):
             self._inside_tools(inner)
             guarded.append(_workbench(inner, self.gate, self.scope, offer=offer and not guarded))
         parts._workbench = guarded
-        if not in_team:
-            _change_class(agent, self.gate, {"on_messages_stream": _agent_stream(type(agent), self.scope)})
+        stream = _agent_stream(type(agent), self.scope, self.gate)
+        _change_class(agent, self.gate, {"on_messages_stream": stream})
 
     def _inside_tools(self, workbench: Workbench) -> None:
         if isinstance(workbench, StaticWorkbench) and not isinstance(workbench, GuardedWorkbench):
@@ -342,22 +391,167 @@ def _change_class(thing: object, gate: Gate, methods: Mapping[str, Any]) -> None
     thing.__class__ = type(kind.__name__, (kind,), {**methods, **names, "roadworthy_gate": gate})
 
 
-def _team_stream(kind: type[Any], scope: _Scope) -> Any:
+def _hosted(client: Any) -> list[Any]:
+    """What a model client offers its model by itself, as far as it can be seen."""
+    given: Any = getattr(client, "_create_args", None)
+    if not isinstance(given, Mapping):
+        return []
+    args = cast("Mapping[str, Any]", given)
+    return [*(args.get("tools") or ()), *(["web_search"] if args.get("web_search_options") is not None else [])]
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+def _from_gate(text: str) -> TextMessage:
+    return TextMessage(content=text, source=GATE)
+
+
+def _near_user(run: Run | None) -> Run | None:
+    """The run, where what comes out goes to its user, and not to the model that called a tool."""
+    return None if inside_tool() else run
+
+
+class _Screen:
+    """What a stream shows while replies are held back."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._allowed = allowed_by(run)
+        self._tokens: dict[str, Sentences[Any]] = {}
+
+    async def token(self, event: ModelClientStreamingChunkEvent) -> Sequence[Any]:
+        """The tokens that may be seen now."""
+        key = f"{event.source}/{event.full_message_id}"
+        sentences = self._tokens.setdefault(key, Sentences(self._allowed))
+        return await self._noted(sentences, lambda: sentences.add(event, event.content))
+
+    async def flush(self) -> list[Any]:
+        """The tokens that may be seen because something else comes."""
+        return [piece for s in list(self._tokens.values()) for piece in await self._noted(s, s.end)]
+
+    async def _noted(self, sentences: Sentences[Any], step: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+        before = sentences.stopped
+        passed = step()
+        if sentences.stopped and not before and sentences.passed.strip():
+            await self._run.asay(sentences.passed)  # it was on the screen before the rest was held back
+        return passed
+
+    def shows(self, item: Any) -> Any:
+        """An event or message as watchers may see it; None where they may not."""
+        if isinstance(item, ThoughtEvent):
+            return item if self._allowed(item.content) else None
+        if isinstance(item, BaseChatMessage) and not self._allowed(item.to_text()):
+            return TextMessage(content="(This was held back.)", source=item.source, id=item.id)
+        return item
+
+
+def _with_words(message: BaseChatMessage, text: str) -> BaseChatMessage:
+    """The message with what may be told in place of what it said."""
+    if isinstance(message, BaseTextChatMessage):
+        return message.model_copy(update={"content": text})
+    return TextMessage(content=text, source=message.source, models_usage=message.models_usage)
+
+
+def _team_stream(kind: type[Any], scope: _Scope, gate: Gate) -> Any:
     async def run_stream(self: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         if scope.carrying:
             raise UsageError(
                 "this team is running already, and its agents can act for one run at a time: "
                 "wait until it has ended, or build a team for each run"
             )
-        scope.run, scope.carrying = current_run(), True
+        bound = current_run()
+        run = _near_user(bound)
+        scope.begin(bound)
         try:
-            async for item in kind.run_stream(self, **kwargs):
-                scope.raise_broken()
+            if run is not None:
+                kwargs["task"] = await _with_news(run, kwargs.get("task"))
+            steps = (
+                _team_held(kind, self, scope, run, kwargs)
+                if run is not None and holds_replies(gate)
+                else _team_steps(kind, self, scope, kwargs)
+            )
+            async for item in steps:
                 yield item
         finally:
-            scope.run, scope.carrying = None, False
+            scope.end()
 
     return run_stream
+
+
+async def _with_news(run: Run, task: Any) -> Any:
+    told = await asyncio.to_thread(news_of, run)
+    if told is None:
+        return task
+    if task is None:
+        return _from_gate(told)
+    given = [TextMessage(content=task, source="user")] if isinstance(task, str) else task
+    return [_from_gate(told), *(given if isinstance(given, list) else [given])]
+
+
+async def _team_steps(
+    kind: type[Any], team: Any, scope: _Scope, kwargs: Mapping[str, Any]
+) -> AsyncGenerator[Any, None]:
+    """What a team does, without what the gate said to it."""
+    async with contextlib.aclosing(kind.run_stream(team, **kwargs)) as items:  # a team that is left must still end
+        async for item in items:
+            scope.raise_broken()
+            if isinstance(item, TaskResult):
+                messages = [m for m in item.messages if m.source != GATE]
+                yield item.model_copy(update={"messages": messages})
+            elif getattr(item, "source", None) != GATE:
+                yield item
+
+
+async def _team_held(
+    kind: type[Any], team: Any, scope: _Scope, run: Run, kwargs: dict[str, Any]
+) -> AsyncGenerator[Any, None]:
+    """The same while replies are held back. The last message of the team is its reply."""
+    screen = _Screen(run)
+    before: list[Any] = []
+    while True:
+        result, last = TaskResult(messages=[]), None
+        async for item in _team_steps(kind, team, scope, kwargs):
+            if isinstance(item, ModelClientStreamingChunkEvent):
+                for token in await screen.token(item):
+                    yield token
+                continue
+            for token in await screen.flush():
+                yield token
+            if last is not None and (shown := _shown(screen, scope, last)) is not None:
+                yield shown
+            last = item
+            if isinstance(item, TaskResult):
+                result = item
+                break
+        reply = result.messages[-1] if result.messages else None
+        if not _is_reply(reply, scope):
+            yield _result(result, [*before, *_all_shown(screen, scope, result.messages)])
+            return
+        settled = await asettle_reply(run, reply.to_text(), deliver=False)
+        if settled.back is None:
+            told = reply if settled.text == reply.to_text() else _with_words(reply, settled.text)
+            yield told
+            yield _result(result, [*before, *_all_shown(screen, scope, result.messages[:-1]), told])
+            return
+        before += _all_shown(screen, scope, result.messages[:-1])
+        kwargs["task"] = _from_gate(settled.back)
+
+
+def _is_reply(item: Any, scope: _Scope) -> TypeGuard[BaseChatMessage]:
+    return isinstance(item, BaseChatMessage) and item.source not in ("user", *scope.people)
+
+
+def _result(result: TaskResult, messages: list[Any]) -> TaskResult:
+    return result.model_copy(update={"messages": messages})
+
+
+def _all_shown(screen: _Screen, scope: _Scope, items: Sequence[Any]) -> list[Any]:
+    return [shown for item in items if (shown := _shown(screen, scope, item)) is not None]
+
+
+def _shown(screen: _Screen, scope: _Scope, item: Any) -> Any:
+    return screen.shows(item) if _is_reply(item, scope) or isinstance(item, ThoughtEvent) else item
 
 
 async def _within(run: Run | None, items: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
@@ -374,10 +568,55 @@ async def _within(run: Run | None, items: AsyncGenerator[Any, None]) -> AsyncGen
         await items.aclose()
 
 
-def _agent_stream(kind: type[Any], scope: _Scope) -> Any:
+def _agent_stream(kind: type[Any], scope: _Scope, gate: Gate) -> Any:
     async def on_messages_stream(self: Any, messages: Any, cancellation_token: Any) -> AsyncGenerator[Any, None]:
-        async for item in _within(current_run(), kind.on_messages_stream(self, messages, cancellation_token)):
-            scope.raise_broken()
+        run = scope.find()
+        if run is not None:
+            await scope.read(run, messages, self.name)
+        if scope.carrying:  # the team says what is told
+            async for item in kind.on_messages_stream(self, messages, cancellation_token):
+                yield item
+            return
+        near = _near_user(run)
+        if near is not None and (told := await asyncio.to_thread(news_of, near)) is not None:
+            messages = [_from_gate(told), *messages]
+        if near is None or not holds_replies(gate):
+            async with contextlib.aclosing(kind.on_messages_stream(self, messages, cancellation_token)) as steps:
+                async for item in _within(run, steps):
+                    scope.raise_broken()
+                    yield item
+            return
+        async for item in _agent_held(kind, self, scope, near, messages, cancellation_token):
             yield item
 
     return on_messages_stream
+
+
+async def _agent_held(
+    kind: type[Any], agent: Any, scope: _Scope, run: Run, messages: Any, token: Any
+) -> AsyncGenerator[Any, None]:
+    """What an agent does while its replies are held back."""
+    screen = _Screen(run)
+    inner: list[Any] = []
+    while True:
+        async for item in _within(run, kind.on_messages_stream(agent, messages, token)):
+            scope.raise_broken()
+            if isinstance(item, ModelClientStreamingChunkEvent):
+                for piece in await screen.token(item):
+                    yield piece
+                continue
+            for piece in await screen.flush():
+                yield piece
+            if not isinstance(item, Response):
+                shown = screen.shows(item) if isinstance(item, ThoughtEvent) else item
+                if shown is not None:
+                    inner.append(shown)
+                    yield shown
+                continue
+            said = item.chat_message
+            reply = await asettle_reply(run, said.to_text(), deliver=False)
+            if reply.back is None:
+                told = said if reply.text == said.to_text() else _with_words(said, reply.text)
+                yield Response(chat_message=told, inner_messages=inner)
+                return
+            messages = [_from_gate(reply.back)]

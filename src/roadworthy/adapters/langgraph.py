@@ -225,12 +225,12 @@ Find = Callable[[RunnableConfig | None], Run | None]
 
 def _wrapper(gate: Gate, find: Find) -> Callable[[ToolCallRequest, Callable[[ToolCallRequest], Any]], Result]:
     def wrap_tool_call(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Result:
-        if _CARRIED.get() is request.runtime:
+        if _CARRIED.get() is cast("Any", request).runtime:
             return execute(request)
         call = _Call(request)
 
         def run_tool(**args: Any) -> Any:
-            token = _CARRIED.set(request.runtime)
+            token = _CARRIED.set(cast("Any", request).runtime)
             try:
                 return call.value(execute(call.request_with(args)))
             except GraphBubbleUp as bubble:
@@ -251,12 +251,12 @@ def _awrapper(
     gate: Gate, find: Find
 ) -> Callable[[ToolCallRequest, Callable[[ToolCallRequest], Awaitable[Any]]], Awaitable[Result]]:
     async def awrap_tool_call(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Any]]) -> Result:
-        if _CARRIED.get() is request.runtime:
+        if _CARRIED.get() is cast("Any", request).runtime:
             return await execute(request)
         call = _Call(request)
 
         async def run_tool(**args: Any) -> Any:
-            token = _CARRIED.set(request.runtime)
+            token = _CARRIED.set(cast("Any", request).runtime)
             try:
                 return call.value(await execute(call.request_with(args)))
             except GraphBubbleUp as bubble:
