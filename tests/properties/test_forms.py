@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import calendar
 import html
+import json
 import quopri
 import re
 from collections.abc import Callable
@@ -447,7 +448,7 @@ ENCODERS: list[Callable[[str], str]] = [
     lambda t: html.escape(t),
     lambda t: quopri.encodestring(t.encode(), quotetabs=True).decode(),
     lambda t: "".join(f"={byte:02X}" for byte in t.encode()),
-    lambda t: "".join(f"\\u{ord(c):04x}" for c in t),
+    lambda t: json.dumps(t) if not t.isascii() else "".join(f"\\u{ord(c):04x}" for c in t),
     lambda t: "".join(chr(0xE0000 + ord(c)) for c in t) if t.isascii() else t.encode().hex(),
 ]
 SECRETS = st.from_regex(r"[a-z]{3,8}@[a-z]{3,8}\.com C-[0-9]{6}", fullmatch=True)

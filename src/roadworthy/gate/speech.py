@@ -32,7 +32,7 @@ def heard(ctx: Context, text: str, *, answers: str | None = None) -> Steps[None]
     with ctx.core.lock:
         _hear(ctx, text, draft.at, last, answers)
     if ctx.gate.policy.scope is not None and answers is None:
-        yield from _scope(ctx)
+        yield from _scope(ctx, text)
     if ctx.state.pending:
         with ctx.core.lock:
             ctx.core.catch_up(ctx.gate.ledger)
@@ -44,21 +44,22 @@ def _hear(ctx: Context, text: str, at: datetime, last: datetime, answers: str | 
     ctx.state.hear(text, at, answers=answers)
 
 
-def _scope(ctx: Context) -> Steps[None]:
-    """Find out from the user's words what this run is for, where the application has not said so."""
+def _scope(ctx: Context, text: str) -> Steps[None]:
+    """Find out from a turn of the user what this run is for, where the application has not said so."""
     from roadworthy.gate.scope import classify
 
     gate, state = ctx.gate, ctx.state
     if ctx.core.given or state.status != "open" or gate.policy.scope is None:
         return
-    found = classify(gate.policy.scope, state.words)
-    name = found.capability
-    if found.certainty == "in" and name is not None and gate.may_use(name, state.principal):
+    found = classify(gate.policy.scope, text)
+    wanted = [name for name in found.within if gate.may_use(name, state.principal)]
+    if found.certainty == "in" and wanted:
         state.scope = "in"
-        if name not in state.capabilities:
-            yield ctx.write([ctx.draft("run", {"opened": name, "by": "scope"})])
-            with ctx.core.lock:
-                state.open(name)
+        for name in wanted:
+            if name not in state.capabilities:
+                yield ctx.write([ctx.draft("run", {"opened": name, "by": "scope"})])
+                with ctx.core.lock:
+                    state.open(name)
         return
     if state.capabilities:
         return  # a later turn that is hard to place takes nothing away

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter, mul
 from typing import cast
 
-from roadworthy.gate.phrasing import Vector
+from roadworthy.gate.scope.phrasing import Vector
 
 _EASY = 0.1
 """How far beyond its margin an example must lie to be looked at no more."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 
-from roadworthy.gate.background import IDEAS, SMALL_TALK
+from roadworthy.gate.scope.background import IDEAS, SMALL_TALK
 
 _TOKEN = re.compile(r"([^\s@]{1,64}@[^\s@]{1,255}|\w{2,10}://\S+|www\.\S+)|[^\W_]+(?:[-_./][^\W_]+)*")
 _PIECE = re.compile(r"[^\W_]+")

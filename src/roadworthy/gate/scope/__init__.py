@@ -16,9 +16,9 @@ from itertools import zip_longest
 from typing import Literal
 
 from roadworthy.contract.model import Contract
-from roadworthy.gate.background import ELSEWHERE
-from roadworthy.gate.phrasing import Phrasing, says_nothing, words
-from roadworthy.gate.separators import Separators
+from roadworthy.gate.scope.background import ELSEWHERE
+from roadworthy.gate.scope.phrasing import Phrasing, says_nothing, words
+from roadworthy.gate.scope.separators import Separators
 
 Certainty = Literal["in", "uncertain", "out"]
 
