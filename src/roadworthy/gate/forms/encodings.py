@@ -160,9 +160,17 @@ def _escaped(match: re.Match[str]) -> str:
     return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else match[0]
 
 
+_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+"""A character beyond the first plane, as JSON escapes it: in two halves."""
+
+
+def _paired(match: re.Match[str]) -> str:
+    return chr(0x10000 + ((int(match[1], 16) - 0xD800) << 10) + int(match[2], 16) - 0xDC00)
+
+
 def _escapes(text: str) -> Iterator[str]:
     if _ESCAPE.search(text):
-        yield _ESCAPE.sub(_escaped, text)
+        yield _ESCAPE.sub(_escaped, _PAIR.sub(_paired, text))
 
 
 def _invisible(text: str) -> Iterator[str]:
