@@ -8,11 +8,14 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
 from roadworthy.cli.terminal import json_line, out, shown
+from roadworthy.contract.keys import seal
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Draft
+from roadworthy.gate.stops import lift_body, stop_body
 from roadworthy.ledger.store import Ledger
 
 
@@ -22,6 +25,9 @@ def command(
     because: Annotated[str, typer.Option(help="Why; the agent is told so.")],
     capability: Annotated[str | None, typer.Option(help="Only this capability. Without it: everything.")] = None,
     lift: Annotated[bool, typer.Option("--lift", help="Take the stop back.")] = False,
+    keys: Annotated[
+        Path | None, typer.Option(help=f"With --lift, where people are named: {KEYS_HELP}", envvar=KEYS_ENV)
+    ] = None,
     contract: Annotated[
         Path | None, typer.Option(help="Check the capability's name by this contract, not by the ledger's.")
     ] = None,
@@ -29,7 +35,8 @@ def command(
 ) -> int:
     """Stop an agent, or one capability, at its next action.
 
-    Every gate over the ledger, in any process, denies what was stopped from its next decision on.
+    Every gate over the ledger, in any process, denies what was stopped from its next decision on. Where the contract
+    names people, --lift counts only with the signature of whoever is accountable: --by NAME --keys DIR signs it.
     Exit codes: 0 written, 1 there was no such stop to lift, 2 broken input.
     """
     if not by.strip() or not because.strip():
@@ -47,7 +54,16 @@ def command(
                 {"lifted": False, "capability": capability}
             )
             return 1
-        body = {"capability": capability, "lifted": lift, "by": by, "because": because}
+        body = stop_body(capability=capability, because=because, by=by)
+        if lift:
+            body = lift_body(ledger=opened.id, capability=capability, because=because, by=by)
+            if keys is not None:
+                body = seal(find_key(by, keys, {"the ledger's folder": ledger.resolve().parent}), "stop", body)
+            elif _names_people(opened):
+                raise UsageError(
+                    "the contract names people, so that a stop is taken back by a signature only: "
+                    "--by NAME --keys DIR, of whoever is accountable"
+                )
         draft = Draft(kind="stop", world="production", run=None, body=body, at=SystemClock().now())
         (entry,) = opened.append([draft])
     if json:
@@ -77,6 +93,14 @@ def _check(capability: str, ledger: Ledger, contract: Path | None, file: Path) -
             )
     if capability not in known:
         raise UsageError(f"there is no capability {capability!r} in {where}; there is {', '.join(sorted(known))}")
+
+
+def _names_people(ledger: Ledger) -> bool:
+    """Whether the contract that was written last names people."""
+    last = None
+    for entry in ledger.entries(kind="contract"):
+        last = entry.body
+    return last is not None and bool(last.get("people"))
 
 
 def _stopped(ledger: Ledger, capability: str | None) -> bool:

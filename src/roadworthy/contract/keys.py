@@ -22,8 +22,9 @@ from roadworthy.core.errors import UsageError
 if TYPE_CHECKING:  # OpenSSL takes its time to load, and only a contract that names people needs it
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-Purpose = Literal["answer", "contract", "level", "undo"]
-"""What a signature is for: to answer a question, to sign a contract for a level, to set a level, to undo a run."""
+Purpose = Literal["answer", "contract", "level", "stop", "undo"]
+"""What a signature is for: to answer a question, to sign a contract for a level, to set a level, to lift a stop,
+to undo a run."""
 
 _PREFIX: Final = "ed25519:"
 _TEXT = re.compile(r"ed25519:([A-Za-z0-9_-]+)")

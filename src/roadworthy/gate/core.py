@@ -21,6 +21,7 @@ from roadworthy.gate.state import RunState
 
 if TYPE_CHECKING:
     from roadworthy.gate.gate import Gate
+    from roadworthy.gate.stops import Stops
     from roadworthy.ledger.store import Appender
 
 AskUserChannel = Callable[[str], str | None]
@@ -93,6 +94,7 @@ class Core:
         "replay",
         "session",
         "state",
+        "stops",
         "unrecorded",
     )
 
@@ -114,6 +116,8 @@ class Core:
         """Whether the application has said which capabilities are open, so that nobody need find out."""
         self.journal: Journal | None = None
         """What the run did before, while it is driven again from its start."""
+        self.stops: Stops | None = None
+        """What is stopped, as far as the run has followed the ledger; None where nothing ever was."""
         self.unrecorded = 0
         """Reads that were made while the ledger could not be written, as far as the contract lets them."""
         self._quiet: threading.Condition | None = None

@@ -31,6 +31,7 @@ from roadworthy.gate.people.questions import Pending, open_questions
 from roadworthy.gate.policy import Policy, policy_of
 from roadworthy.gate.run import AskUser, Core, Run, new_session
 from roadworthy.gate.state import RunState
+from roadworthy.gate.stops import Stops, lift_body, stop_body
 from roadworthy.gate.undo import Undoable, Undone, undo, undo_body, undoable
 from roadworthy.gate.values import BadValue
 
@@ -255,11 +256,33 @@ class Gate:
 
     def stop(self, capability: str | None = None, *, because: str, by: str) -> None:
         """Stop a capability, or the whole agent, at the next decision of every gate over this ledger."""
-        self._control(capability, because=because, by=by, lifted=False)
+        self._control(stop_body(capability=capability, because=because, by=by))
 
-    def lift(self, capability: str | None = None, *, because: str, by: str) -> None:
-        """Take a stop back."""
-        self._control(capability, because=because, by=by, lifted=True)
+    def lift(
+        self,
+        capability: str | None = None,
+        *,
+        because: str,
+        by: str,
+        nonce: str | None = None,
+        signature: str | None = None,
+    ) -> None:
+        """Take a stop back.
+
+        Where the contract names people, that needs the signature of whoever is accountable over `stops.lift_body` with
+        this `nonce`, for the purpose `stop`. Raises UsageError for what would have no effect.
+        """
+        body = lift_body(ledger=self.ledger.id, capability=capability, because=because, by=by, nonce=nonce)
+        if signature is not None:
+            body["signature"] = signature
+        stops = Stops(self.contract, self.ledger.id)
+        for entry in self.ledger.controls():
+            if entry.kind == "stop" and entry.world == "production":
+                stops.feed(entry.body)
+        fault = stops.fault(body)
+        if fault is not None:
+            raise UsageError(f"the stop was not taken back: {fault}")
+        self._control(body)
 
     # -- what runs ask their gate -----------------------------------------------------------------------------------
 
@@ -297,11 +320,9 @@ class Gate:
         state, standing = core.state, self._standing
         for entry in found:
             if entry.kind == "stop" and entry.world == "production":
-                capability = entry.body.get("capability")
-                if entry.body.get("lifted"):
-                    state.stopped.pop(capability, None)
-                else:
-                    state.stopped[capability] = f"{entry.body.get('because')}, by {entry.body.get('by')}"
+                core.stops = core.stops or Stops(self.contract, self.ledger.id)
+                core.stops.feed(entry.body)
+                state.stopped = dict(core.stops.standing)
         if standing is not None and any(entry.kind != "stop" for entry in found):
             standing.refresh(self.ledger)
             state.levels = standing.bound(state.levels, core.levels_after)
@@ -569,13 +590,13 @@ class Gate:
         self._contract_written = True
         return contract_drafts(self.contract, self.ledger, self.clock.now(), world=self.world)
 
-    def _control(self, capability: str | None, *, because: str, by: str, lifted: bool) -> None:
+    def _control(self, body: Mapping[str, Any]) -> None:
+        capability = body["capability"]
         if capability is not None and capability not in self.contract.capabilities:
             known = ", ".join(self.contract.capabilities)
             raise UsageError(f"the contract of {self.contract.agent} has no capability {capability!r}; it has {known}")
-        if not because.strip() or not by.strip():
+        if not str(body["because"]).strip() or not str(body["by"]).strip():
             raise UsageError("a stop names who and why: by= and because= must not be empty")
-        body = {"capability": capability, "because": because, "by": by, "lifted": lifted}
         self.ledger.append([Draft(kind="stop", world="production", run=None, body=body, at=self.clock.now())])
 
     def _begin(self, run_id: str, start: Start) -> Core:
