@@ -17,7 +17,7 @@ from roadworthy.contract.people import People
 from roadworthy.core.types import LEVELS, Draft, Kind, Level, Realm
 from roadworthy.gate.levels import (
     RANK,
-    Standing,
+    Levels,
     compile_levels,
     level_body,
     signature_body,
@@ -65,8 +65,8 @@ def put(ledger: Appender, kind: Kind, body: Mapping[str, Any], world: Realm = "p
     ledger.append([Draft(kind=kind, world=world, run=None, body=body, at=datetime(2026, 1, 5, tzinfo=UTC))])
 
 
-def standing(contract: Contract, ledger: Appender) -> Standing:
-    found = Standing(compile_levels(contract), ledger.id)
+def standing(contract: Contract, ledger: Appender) -> Levels:
+    found = Levels(compile_levels(contract), ledger.id)
     found.refresh(ledger)
     return found
 

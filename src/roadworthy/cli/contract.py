@@ -17,7 +17,7 @@ from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import LEVELS, Draft, Level
 from roadworthy.gate.entries import contract_drafts
-from roadworthy.gate.levels import RANK, Standing, compile_levels, signature_body, signature_fault
+from roadworthy.gate.levels import RANK, Levels, compile_levels, signature_body, signature_fault
 from roadworthy.ledger.store import Ledger
 
 app = typer.Typer(add_completion=False)
@@ -62,7 +62,7 @@ def sign(
         with Ledger.open(ledger, read_only=True):
             pass  # refuses what is no ledger: opened to write, an empty file would become one
     with Ledger.open(ledger) as opened:
-        standing = Standing(policy, opened.id)
+        standing = Levels(policy, opened.id)
         standing.refresh(opened)
         twice = any(
             entry.body.get("signature") == body["signature"] and entry.world == "production"

@@ -23,10 +23,17 @@ from roadworthy.gate.core import Steps, adrive, drive
 from roadworthy.gate.decide import normalise
 from roadworthy.gate.entries import contract_drafts
 from roadworthy.gate.journal import Journal
-from roadworthy.gate.levels import Standing, compile_levels, level_body
+from roadworthy.gate.levels import Levels, compile_levels, level_body
 from roadworthy.gate.passage import recover
-from roadworthy.gate.people.answers import Answering, Question, answer_payload, check_answer, place_of, standing
-from roadworthy.gate.people.answers import Standing as Standing_
+from roadworthy.gate.people.answers import (
+    Answered,
+    Answering,
+    Question,
+    answer_payload,
+    check_answer,
+    place_of,
+    standing,
+)
 from roadworthy.gate.people.questions import Pending, open_questions
 from roadworthy.gate.policy import Policy, policy_of
 from roadworthy.gate.run import AskUser, Core, Run, new_session
@@ -122,7 +129,7 @@ class Start:
 
 _CHECKED: set[str] = set()
 _OPENING = Lock()
-_STANDINGS: WeakKeyDictionary[Appender, dict[str, Standing]] = WeakKeyDictionary()
+_STANDINGS: WeakKeyDictionary[Appender, dict[str, Levels]] = WeakKeyDictionary()
 """What levels stand in each ledger, by contract: read once a process, then kept up with."""
 _LEARNED: WeakKeyDictionary[Appender, Learned] = WeakKeyDictionary()
 """What is known of the answers of the tools behind each ledger's gates."""
@@ -130,12 +137,12 @@ _LIVE: WeakKeyDictionary[Appender, WeakValueDictionary[tuple[str, str], Core]] =
 """The runs that are open in this process, by ledger, then by id and contract."""
 
 
-def _standing_of(contract: Contract, ledger: Appender) -> Standing:
+def _standing_of(contract: Contract, ledger: Appender) -> Levels:
     with _OPENING:
         known = _STANDINGS.setdefault(ledger, {})
         standing = known.get(contract.digest)
         if standing is None:
-            standing = known[contract.digest] = Standing(compile_levels(contract), ledger.id)
+            standing = known[contract.digest] = Levels(compile_levels(contract), ledger.id)
         return standing
 
 
@@ -193,7 +200,7 @@ class Gate:
         self.learned: Learned | None = None if world == "test" else _learned_of(ledger)
         self._tools = tools or {}
         self._forced: Mapping[str, Level] | None = None
-        self._standing: Standing | None = None
+        self._standing: Levels | None = None
         if world == "test":
             ceilings = self.policy.ceilings
             self._forced = {name: level or ceilings[name] for name in ceilings}
@@ -376,7 +383,7 @@ class Gate:
         args: Mapping[str, Any] | None = None,
         text: str | None = None,
         signature: str | None = None,
-    ) -> Standing_:
+    ) -> Answered:
         """Answer a question; what all answers to it then amount to.
 
         `ruling`: `approve`, `deny`, `edit` (with `args`: all arguments of the action as it shall be), `answer` (with

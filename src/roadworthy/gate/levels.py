@@ -120,7 +120,7 @@ def level_body(
 # What is in effect ---------------------------------------------------------------------------------------------------
 
 
-class Standing:
+class Levels:
     """The levels of one contract in one ledger. Grows with the entries that control gates; safe to share."""
 
     __slots__ = ("_changes", "_inherited", "_levels", "_lock", "_nonces", "_signed", "ledger", "policy", "seen")

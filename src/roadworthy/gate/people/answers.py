@@ -235,7 +235,7 @@ def _again(question: Question, answer: Mapping[str, Any], earlier: list[Mapping[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Answered:
     """What the answers to a question amount to."""
 
     ruling: Answering | None
@@ -250,7 +250,7 @@ class Standing:
 
 def standing(
     people: People | None, question: Question, answers: Iterable[tuple[Mapping[str, Any], datetime]], *, now: datetime
-) -> Standing:
+) -> Answered:
     """What the answers to a question amount to, each with the time at which it was written, in their order.
 
     Those that do not count are passed over. The first answer decides, but that of a yes where several are wanted.
@@ -261,11 +261,11 @@ def standing(
             counted.append(answer)
     found = _standing(question, counted)
     if found.ruling is None and question.expired(now):
-        return Standing(ruling="deny", by=(), missing=0, counted=found.counted)
+        return Answered(ruling="deny", by=(), missing=0, counted=found.counted)
     return found
 
 
-def place_of(question: Question, found: Standing, *, by: str) -> Claim:
+def place_of(question: Question, found: Answered, *, by: str) -> Claim:
     """The claim with which an answer is appended: to the next place after those that count.
 
     Of two people who answer at once one gets it; the other one's answer is checked again, with this one before it.
@@ -273,14 +273,14 @@ def place_of(question: Question, found: Standing, *, by: str) -> Claim:
     return Claim(key=f"answer:{question.id}:{len(found.counted)}", value=by)
 
 
-def _standing(question: Question, counted: list[Mapping[str, Any]]) -> Standing:
+def _standing(question: Question, counted: list[Mapping[str, Any]]) -> Answered:
     said_yes: list[str] = []
     for answer in counted:
         by, ruling = str(answer["by"]), cast("Answering", answer["ruling"])
         if ruling != "approve":
-            return Standing(ruling=ruling, by=(by,), missing=0, counted=tuple(counted))
+            return Answered(ruling=ruling, by=(by,), missing=0, counted=tuple(counted))
         said_yes.append(by)
         if len(said_yes) >= question.approvals:
-            return Standing(ruling="approve", by=tuple(said_yes), missing=0, counted=tuple(counted))
+            return Answered(ruling="approve", by=tuple(said_yes), missing=0, counted=tuple(counted))
     missing = question.approvals - len(said_yes)
-    return Standing(ruling=None, by=tuple(said_yes), missing=missing, counted=tuple(counted))
+    return Answered(ruling=None, by=tuple(said_yes), missing=missing, counted=tuple(counted))
