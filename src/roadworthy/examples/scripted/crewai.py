@@ -59,8 +59,12 @@ with quiet():
 
 EventListener().formatter.verbose = False  # as `Crew(verbose=False)` does; without a crew it prints a box a run
 
-_TASK = re.compile(r"\n?Current Task: (.*?)(?:\n\nThis is the expected criteria for your final answer: .*)?", re.DOTALL)
-"""What CrewAI 1.x writes around the words of a task; `translations/en.json`, `native_task` and `expected_output`."""
+_TASK = re.compile(
+    r"\n?Current Task: (.*?)(?:\n\nThis is the expected criteria for your final answer: .*?)?"
+    r"(?:\n\nThis is the context you're working with:\n(.*))?",
+    re.DOTALL,
+)
+"""What CrewAI 1.x writes around the words of a task, and around what comes with it; `translations/en.json`."""
 
 
 class ScriptedLLM(BaseLLM):
@@ -110,11 +114,11 @@ class ScriptedLLM(BaseLLM):
 
 
 def _unwrapped(message: Message) -> Message:
-    """A user message without what CrewAI writes around the words of a task."""
+    """A user message without what CrewAI writes around the words of a task and of what comes with it."""
     if message["role"] == "user":
         task = _TASK.fullmatch(message["content"])
         if task:
-            return {**message, "content": task[1]}
+            return {**message, "content": f"{task[1]}\n\n{task[2]}" if task[2] else task[1]}
     return message
 
 
