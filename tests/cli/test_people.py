@@ -14,7 +14,7 @@ from roadworthy.contract.keys import SigningKey
 from roadworthy.contract.people import People
 from roadworthy.core.clock import SystemClock
 from roadworthy.core.types import Draft
-from roadworthy.gate.levels import Standing, compile_levels
+from roadworthy.gate.levels import Levels, compile_levels
 
 Capture = pytest.CaptureFixture[str]
 
@@ -270,7 +270,7 @@ def sign(law: Path, who: str, role: str, level: str, *more: str) -> int:
 def levels(law: Path) -> dict[str, str]:
     contract = Contract.load(law)
     with Ledger.open(law.parent.parent / "data" / "runs.db") as ledger:
-        standing = Standing(compile_levels(contract), ledger.id)
+        standing = Levels(compile_levels(contract), ledger.id)
         standing.refresh(ledger)
         return dict(standing.levels)
 

@@ -15,7 +15,7 @@ from roadworthy.core.canonical import dumps, loads
 from roadworthy.core.clock import Clock, VirtualClock
 from roadworthy.core.types import Draft, Outcome
 from roadworthy.gate.gate import Asked
-from roadworthy.gate.people.answers import Answering, Question, Standing, signed_answer
+from roadworthy.gate.people.answers import Answered, Answering, Question, signed_answer
 from roadworthy.gate.run import Run
 
 KEYS = {name: SigningKey.new() for name in ("ada", "grace", "joan", "bot")}
@@ -135,7 +135,7 @@ class Office:
         gate: Gate | None = None,
         key: str | None = None,
         **more: Any,
-    ) -> Standing:
+    ) -> Answered:
         """A person's signed answer, given in a process of its own unless told."""
         gate = gate or self.elsewhere()
         asked = to or self.asked(gate)

@@ -22,7 +22,7 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Reason
 from roadworthy.gate.decide import normalise
 from roadworthy.gate.gate import Asked, Gate
-from roadworthy.gate.people.answers import Answering, Standing, answer_payload, standing
+from roadworthy.gate.people.answers import Answered, Answering, answer_payload, standing
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.ledger.store import Ledger
 
@@ -288,7 +288,7 @@ def _changed(tool: ToolPolicy, before: Mapping[str, Any], to: list[str]) -> dict
     return typed
 
 
-def _standing(gate: Gate, asked: Asked) -> Standing:
+def _standing(gate: Gate, asked: Asked) -> Answered:
     """What the answers so far amount to."""
     return standing(gate.contract.members, asked.question, asked.answers, now=gate.clock.now())
 
