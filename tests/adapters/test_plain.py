@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
-from conformance import CONTRACT, Conformance, Script, Shop, within
+from conformance import CAREFUL, CONTRACT, Conformance, Script, Shop, within
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.adapters.plain import (
@@ -17,7 +17,9 @@ from roadworthy.adapters.plain import (
     dispatch,
     gated,
     guard,
+    hear,
     news,
+    refuse_hosted,
     reply,
     tool_schemas,
 )
@@ -172,6 +174,54 @@ class TestDispatch:
         run = gate.run(capability="refunds")
         assert "Nothing was done" in dispatch(run, call)["content"]
         assert "no function was given for shop.refund" in caplog.text
+
+
+class TestTurns:
+    def test_the_users_words_are_heard_and_news_come_before_them(self, gate: Gate, shop: Shop) -> None:
+        run = gate.run(id="r", capability="refunds")
+        assert hear(run, "51 euro back") == [{"role": "user", "content": "51 euro back"}]
+        run.call("shop.refund", {"order_no": "7", "amount": 51}, shop.functions()["shop_refund"])
+        (asked,) = gate.questions()
+        gate.answer(asked.id, by="shop-lead", ruling="deny", because="not yet")
+        first, second = hear(run, "And?")
+        assert "not yet" in first["content"]
+        assert second == {"role": "user", "content": "And?"}
+        assert news(run) == []
+
+    async def test_a_reply_is_told_or_goes_back(self, shop: Shop) -> None:
+        gate = Gate(Contract.loads(CAREFUL), Ledger.open(":memory:"))
+        run = gate.run(id="r", capability="refunds")
+        assert reply(run, "Hello.").text == "Hello."
+        assert (await areply(run, "Hello again.")).outcome.done == "executed"
+        told = reply(run, "It was refunded.")
+        assert told.text == ""
+        assert back(told)["role"] == "user"
+        assert "shop.refund was not carried out" in back(told)["content"]
+        entries = list(gate.ledger.entries(run="r", kind="said"))
+        assert [e.body.get("status", "ok") for e in entries] == ["ok", "ok", "denied"]
+
+
+class TestHostedTools:
+    @pytest.mark.parametrize(
+        "tool",
+        [
+            {"type": "web_search_preview"},
+            {"type": "web_search_20250305", "name": "web_search"},
+            {"google_search": {}},
+            "code_interpreter",
+        ],
+        ids=str,
+    )
+    def test_they_are_refused_unless_the_contract_accepts_them(self, gate: Gate, tool: Any) -> None:
+        name = tool if isinstance(tool, str) else tool.get("name") or tool.get("type") or next(iter(tool))
+        with pytest.raises(UsageError, match=r"runs at the model's provider.*hosted_tools: refuse"):
+            refuse_hosted(gate.contract, [*tool_schemas(gate.contract), tool])
+        refuse_hosted(Contract.loads(f"{CONTRACT}hosted_tools: [{name}]\n"), [tool])
+        with pytest.raises(UsageError, match=r"hosted_tools: \[other\]"):
+            refuse_hosted(Contract.loads(f"{CONTRACT}hosted_tools: [other]\n"), [tool])
+
+    def test_functions_are_no_business_of_it(self, gate: Gate) -> None:
+        refuse_hosted(gate.contract, [*tool_schemas(gate.contract), {"name": "f", "input_schema": {}}, print])
 
 
 class TestSchemas:

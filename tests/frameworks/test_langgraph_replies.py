@@ -22,16 +22,18 @@ from conformance import (
     Stubborn,
     ToolSchema,
     noticed,
+    within,
 )
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.prebuilt import ToolNode
 from langgraph_agents import InTokens, ask, by_hand, create, never_waits, texts, thread, tools
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.adapters.langgraph import RoadworthyMiddleware, guard
 from roadworthy.adapters.replies import GATE, HANDED_OVER
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.examples.scripted.langgraph import ScriptedChatModel, model
 
 Build = Callable[..., Any]
@@ -313,6 +315,19 @@ class TestHostedTools:
 
 
 class TestRedrive:
+    @pytest.mark.parametrize("use_async", [False, True])
+    def test_a_tool_node_that_handles_errors_does_not_swallow_that_a_run_stops(
+        self, shop: Shop, ledger: Ledger, use_async: bool
+    ) -> None:
+        contract = CONTRACT.replace("then: ask\n", "then: ask\n    ask: {role: shop-lead, meanwhile: suspend}\n")
+        gate = Gate(Contract.loads(contract), ledger)
+        script = Script([("shop_refund", {"order_no": "7", "amount": 51})], "Done.")
+        agent = build_by_hand(gate, shop, script, node=ToolNode(tools(shop), handle_tool_errors=True))
+        run = gate.run(id="r", capability="refunds", suspendable=True)
+        with run.bind(), pytest.raises(Suspended):
+            within(20, as_text(agent.ainvoke(ask("51 back")))) if use_async else agent.invoke(ask("51 back"))
+        assert shop.did == []
+
     def test_a_reply_of_an_earlier_drive_is_not_judged_anew(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
         script = Reacting(UNTRUE, [REFUND], "It was refunded.")
         run = gate.run(id="r", capability="refunds", suspendable=True)
@@ -324,3 +339,7 @@ class TestRedrive:
         assert [name for name, _ in shop.did] == ["refund"]
         denied = [e for e in ledger.entries(run="r", kind="said") if e.body.get("status") == "denied"]
         assert len(denied) == 1
+
+
+async def as_text(state: Any) -> str:
+    return str((await state)["messages"][-1].text)
