@@ -51,6 +51,20 @@ def test_answers_go_by_what_was_asked() -> None:
     assert line.heard_words == ["Hello", "Ada"]
 
 
+def test_it_does_not_hear_what_was_held_back() -> None:
+    class HoldingBack(Line):
+        def say(self, text: str) -> Outcome:
+            if "refunded" in text:
+                return Outcome(status="denied", done="blocked", text="Say something else.")
+            return super().say(text)
+
+    talker = user(UserScript(opening="Hello", otherwise="Fine"), line=HoldingBack())
+    assert talker.tell("It was refunded.") is None
+    assert (talker.withheld, talker.spoken_to, talker.replied) == ("Say something else.", 0, False)
+    assert talker.tell("I could not do it.") == "Fine"
+    assert (talker.withheld, talker.spoken_to, talker.replied) == (None, 1, True)
+
+
 def test_patience_ends() -> None:
     talker = user(UserScript(opening="Hello", otherwise="No idea", patience=2))
     assert [talker.answer("What?") for _ in range(4)] == ["No idea", "No idea", None, None]

@@ -26,8 +26,8 @@ _SHOWN_RUNS: Final = 50
 _CUT: Final = 600
 _COLOURS: Final[Mapping[str, str]] = {
     "user": "cyan", "agent": "green", "deny": "bold red", "clarify": "yellow", "ask": "yellow", "failed": "red",
-    "in_doubt": "bold magenta", "denied": "bold red", "stop": "bold red", "person": "magenta", "gate": "blue",
-    "undone": "magenta", "left": "bold red",
+    "in_doubt": "bold magenta", "denied": "bold red", "withheld": "bold red", "stop": "bold red", "person": "magenta",
+    "gate": "blue", "undone": "magenta", "left": "bold red",
 }  # fmt: skip
 
 
@@ -258,7 +258,19 @@ def _contract(entry: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _words(entry: Entry) -> Iterator[tuple[str, str]]:
-    yield "user" if entry.kind == "heard" else "agent", _brief(entry.body.get("text", ""))
+    body = entry.body
+    text = _brief(body.get("text", ""))
+    if entry.kind == "heard":
+        yield "user", text
+        return
+    reasons = cast("Sequence[Mapping[str, Any]]", body.get("reasons") or ())
+    against = [f"{r.get('rule')}: {r.get('text')}" for r in reasons if r.get("ruling") != "allow"]
+    if body.get("status") == "denied":
+        yield "withheld", "\n".join([f"the user was not told: {text}", *against])
+    elif body.get("done") == "simulated":
+        yield "agent", f"in shadow, so the user was not told: {text}"
+    else:
+        yield "agent", "\n".join([text, *(f"{told} (would have been held back)" for told in against)])
 
 
 def _handover(entry: Entry) -> Iterator[tuple[str, str]]:

@@ -83,7 +83,8 @@ def _case(xml: XMLGenerator, report: TestReport, trial: TrialResult) -> None:
 
 def _line(turn: Turn) -> str:
     if turn.tool is None:
-        return f"{turn.who}: {turn.text}"
+        held_back = f" [held back: {' '.join(turn.why)}]" if turn.status == "denied" else ""
+        return f"{turn.who}: {turn.text}{held_back}"
     fault = f" [{turn.fault}]" if turn.fault else ""
     return f"{turn.tool}({turn.args}) {turn.ruling} {turn.status or ''}{fault}: {turn.text}"
 

@@ -42,11 +42,11 @@ class Turn:
     args: Mapping[str, Any] | None = None
     ruling: Ruling | None = None
     rule: str | None = None
-    """The rule that decided, where one spoke against the call."""
+    """The rule that decided, where one spoke against the call, or against what the agent had for the user."""
     why: tuple[str, ...] = ()
     """The texts of all reasons."""
     status: str | None = None
-    """ok, denied, clarify, held, failed or in_doubt."""
+    """ok, denied, clarify, held, failed or in_doubt. Of the agent's words: ok, or denied: the user was not told."""
     done: str | None = None
     """executed, simulated, held or blocked."""
     answer: bool | None = None

@@ -249,7 +249,7 @@ class _Report:
             for criterion in self.contract.capabilities[name].success:
                 if criterion.check is None:
                     kind = "an outcome reported later" if criterion.signal is not None else "an opinion"
-                    yield f"{name}: {criterion.id} is {kind} and was not graded in these trials"
+                    yield f"{name}: {criterion.id} is {kind} and was not judged in these trials"
 
 
 def _rate(found: Sequence[Count], *, confidence: float) -> Rate:

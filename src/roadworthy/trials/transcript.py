@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from roadworthy.core import canonical
-from roadworthy.core.types import Draft
+from roadworthy.core.types import STRICTNESS, Draft
 from roadworthy.trials.results import Turn
 
 MOST_TEXT = 2000
@@ -45,7 +45,18 @@ def counts_of(drafts: Sequence[Draft]) -> Counts:
                 stops[key] = stops.get(key, 0) + 1
         elif kind == "question":
             asks += 1
+        elif kind == "said":
+            against = speaking_against(draft.body)
+            if against is not None:
+                key = (against["rule"], against["ruling"], draft.body.get("sink", "reply"))
+                stops[key] = stops.get(key, 0) + 1
     return Counts(calls=calls, verdicts=verdicts, stops=tuple((*key, n) for key, n in stops.items()), asks=asks)
+
+
+def speaking_against(said: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What speaks against words that the agent had for the user; they were held back, unless the gate only reports."""
+    reasons = [reason for reason in said.get("reasons", ()) if reason["ruling"] != "allow"]
+    return max(reasons, key=lambda reason: STRICTNESS[reason["ruling"]], default=None)
 
 
 def deciding_rule(verdict: Mapping[str, Any]) -> str | None:
@@ -76,8 +87,7 @@ def turns_of(
         if kind == "heard":
             turns.append(Turn(who="user", text=_cut(body["text"]), at_s=at_s))
         elif kind == "said":
-            text = body["text"]
-            turns.append(Turn(who="agent", text=_cut(text), question=text in questions, at_s=at_s))
+            turns.append(_words(body, question=body["text"] in questions, at_s=at_s))
         elif kind == "action":
             by_action[body["id"]] = {"tool": body["tool"], "args": _json(body["args"]), "at_s": at_s}
             turns.append(body["id"])
@@ -95,6 +105,21 @@ def turns_of(
     if closing is not None:
         turns.append(Turn(who="trial", text=_cut(closing), at_s=last))
     return tuple(_call(by_action[turn]) if isinstance(turn, str) else turn for turn in turns)
+
+
+def _words(body: Mapping[str, Any], *, question: bool, at_s: float) -> Turn:
+    against = speaking_against(body)
+    return Turn(
+        who="agent",
+        text=_cut(body["text"]),
+        question=question or body.get("sink") == "ask_user",
+        ruling=against["ruling"] if against is not None else None,
+        rule=against["rule"] if against is not None else None,
+        why=tuple(reason["text"] for reason in body.get("reasons", ())),
+        status=body.get("status", "ok"),
+        done=body["done"],
+        at_s=at_s,
+    )
 
 
 def _learn(call: dict[str, Any], kind: str, body: Mapping[str, Any]) -> None:

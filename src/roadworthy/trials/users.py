@@ -71,6 +71,7 @@ class SimulatedUser:
         "replied",
         "seed",
         "spoken_to",
+        "withheld",
     )
 
     def __init__(self, script: UserScript, seed: int) -> None:
@@ -82,6 +83,8 @@ class SimulatedUser:
         """The last that it heard of the agent was a reply: after a question there is something left to say."""
         self.asked: list[str] = []
         """The questions that the agent put to it by `run.ask_user`."""
+        self.withheld: str | None = None
+        """Why the last words of the agent did not reach it, for the agent; None where they did."""
         self.gone = False
         """It has left; nothing reaches it any more."""
         self.gave_up = False
@@ -106,12 +109,18 @@ class SimulatedUser:
         return text
 
     def tell(self, text: str) -> str | None:
-        """Say something to the user. Its reply, or None when it has left, or when the words did not pass the gate."""
+        """Say something to the user. Its reply, or None when it has left, or when the words did not pass the gate.
+
+        What the contract holds back it has not heard: then `withheld` says why, and what may be said instead.
+        """
         line = self._connected()
+        outcome = line.say(text)
+        self.withheld = None if outcome.ok else outcome.text
+        if not outcome.ok:
+            return None
         self.spoken_to += 1
         self.replied = True
-        outcome = line.say(text)
-        if not outcome.ok or outcome.done != "executed":
+        if outcome.done != "executed":
             return None
         reply = self._reply(text, question=False)
         if reply is not None:

@@ -26,7 +26,7 @@ class Step:
     chip: str = ""
     """The kind of the ruling or outcome, for its colour."""
     state: str = ""
-    """What became of the call, in words."""
+    """What became of the call, or of words that were not simply said."""
     rule: str = ""
     why: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
@@ -122,7 +122,17 @@ def _step(turn: Turn) -> Step:
     at = f"{turn.at_s:g} s" if turn.at_s else ""
     if turn.who != "tool":
         who = {"user": "User", "agent": "Agent", "trial": "Trial"}[turn.who]
-        return Step(kind=turn.who, who="Agent asks" if turn.question else who, at=at, text=turn.text)
+        chip, state = _told(turn)
+        return Step(
+            kind=turn.who,
+            who="Agent asks" if turn.question else who,
+            at=at,
+            text=turn.text,
+            chip=chip,
+            state=state,
+            rule=turn.rule or "",
+            why=turn.why,
+        )
     marks: list[str] = []
     if turn.fault:
         marks.append(f"fault: {words(turn.fault)}")
@@ -144,6 +154,17 @@ def _step(turn: Turn) -> Step:
         why=tuple(w for w in turn.why if w not in turn.text),
         marks=tuple(marks),
     )
+
+
+def _told(turn: Turn) -> tuple[str, str]:
+    """What became of words, where there is more to say than that they were said."""
+    if turn.status == "denied":
+        return "denied", "held back: the user was not told"
+    if turn.ruling not in (None, "allow"):
+        return turn.ruling, "told, would have been held back"
+    if turn.done == "simulated":
+        return "", "not delivered: in shadow nobody is told"
+    return "", ""
 
 
 def _state(turn: Turn) -> tuple[str, str]:

@@ -106,4 +106,6 @@ def _stopped_calls(
 
 
 def _call(turn: Turn) -> str:
+    if turn.tool is None:
+        return f'{"ask_user" if turn.question else "reply"}: "{turn.text}"'
     return f"{turn.tool}({', '.join(f'{name}: {value}' for name, value in args_of(turn))})"
