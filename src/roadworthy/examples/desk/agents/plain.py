@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from roadworthy.adapters.plain import dispatch, tool_schemas
+from roadworthy.adapters.plain import back, dispatch, reply, tool_schemas
 from roadworthy.examples.desk.agents.start import MOST_STEPS, UNFINISHED, build_gate, first_message
 from roadworthy.examples.desk.model import PROMPT, respond
 from roadworthy.gate.run import Run
@@ -28,8 +28,11 @@ def agent(run: Run, user: SimulatedUser) -> str:
     ]
     for _ in range(MOST_STEPS):
         message = respond(messages, _schemas())
-        calls = message.get("tool_calls")
-        if not calls:
-            return message["content"]
-        messages += [message, *(dispatch(run, call) for call in calls)]
+        messages.append(message)
+        if calls := message.get("tool_calls"):
+            messages += [dispatch(run, call) for call in calls]
+        elif (told := reply(run, message["content"], deliver=False)).back is None:
+            return told.text
+        else:
+            messages.append(back(told))
     return UNFINISHED
