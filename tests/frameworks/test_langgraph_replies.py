@@ -24,9 +24,14 @@ from conformance import (
     noticed,
     within,
 )
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked as such
+    START,
+    MessagesState,
+    StateGraph,
+)
 from langgraph.prebuilt import ToolNode
 from langgraph_agents import InTokens, ask, by_hand, create, never_waits, texts, thread, tools
 
@@ -176,6 +181,40 @@ class TestThreads:
         again = build(gate, shop, Script("unused", "unused", "unused", "Bye."))
         again.invoke({"messages": [*state["messages"], *ask("Thanks.")["messages"]]}, thread())
         assert texts(ledger, "heard") == ["51 euro back", "And?", "Thanks."]
+
+    @pytest.mark.parametrize("use_async", [False, True])
+    def test_a_turn_that_was_interrupted_goes_on_and_its_reply_is_judged(
+        self, build: Build, gate: Gate, shop: Shop, ledger: Ledger, use_async: bool
+    ) -> None:
+        before = ["act" if build is build_by_hand else "tools"]
+        script = Reacting(UNTRUE, [FIND], UNTRUE)
+        agent = build(gate, shop, script, checkpointer=InMemorySaver(), interrupt_before=before)
+        paused = agent.invoke(ask("my money?"), thread())
+        assert paused["messages"][-1].tool_calls
+        state = within(20, last_of(agent.ainvoke(None, thread()))) if use_async else agent.invoke(None, thread())
+        assert state["messages"][-1].text == HANDED_OVER
+        assert [name for name, _ in shop.did] == ["find_order"]
+        assert (told(ledger), held_back(ledger)) == ([HANDED_OVER], [UNTRUE] * 3)
+
+    def test_a_graph_that_shows_no_state_before_it_has_spoken(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
+        class State(MessagesState):
+            question: str
+
+        def think(state: State) -> dict[str, Any]:
+            return {"messages": [HumanMessage(state["question"]), AIMessage(UNTRUE)]}
+
+        graph: Any = cast("Any", StateGraph)(State)
+        graph.add_node("think", think)
+        graph.add_node("act", ToolNode(tools(shop)))
+        graph.add_edge(START, "think")
+        state = guard(graph.compile(), gate).invoke({"question": "my money?"}, thread())
+        assert state["messages"][-1].text == HANDED_OVER
+        assert UNTRUE not in str(state)
+        assert held_back(ledger) == [UNTRUE] * 3
+
+
+async def last_of(state: Any) -> Any:
+    return await state
 
 
 MODES: list[Any] = ["values", "updates", "messages", "debug", ["updates", "values"], ["messages", "updates"]]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
@@ -305,7 +305,7 @@ class HeldStream:
         if mode == "values" and not space_of:
             if not self._began:
                 self._began = True
-                before = self._listed(payload)
+                before = self._before(payload)
                 self.screen.know(before)
                 self._known = {message.id for message in before if isinstance(message, BaseMessage)}
             self._final = payload
@@ -316,6 +316,17 @@ class HeldStream:
         if mode in self.shape.modes:
             passed.append(self.shape.write(chunk, self.screen.clean(payload)))
         return passed
+
+    def _before(self, values: Any) -> list[Any]:
+        """What of the first state is from before this turn: all where a turn goes on, else up to the user's words.
+
+        A graph may have no state to show before its first node has spoken.
+        """
+        messages = self._listed(values)
+        if not isinstance(self.turn.given, Mapping):
+            return messages
+        ends = [at for at, message in enumerate(messages, 1) if isinstance(message, HumanMessage)]
+        return messages[: ends[-1]] if ends else []
 
     def _take_message(self, chunk: Any, payload: Any) -> list[Any]:
         message, self._metadata = payload
@@ -356,9 +367,11 @@ class HeldStream:
             whole = cast("Mapping[str, Any]", final if isinstance(final, Mapping) else vars(final))
             return {**whole, self.turn.key: [*messages, why]}, []
         text = str(message.text)
-        mark(message, self.run, reply.outcome, reply.text)
+        if not self.turn.bound:
+            mark(message, self.run, reply.outcome, reply.text)
         if reply.text == text:
             return None, []
+        message.content = reply.text
         self._replace(message)
         return None, [
             self.shape.make((), mode, made)
@@ -400,9 +413,9 @@ class HeldStream:
 def held_stream(kind: type[Any], graph: Any, turn: Turn, kwargs: dict[str, Any]) -> Iterator[Any]:
     """The stream of a graph that holds replies back."""
     stream = HeldStream(turn, graph, kwargs)
-    given = turn.given
+    given, again = turn.given, True
     held: list[Any] = []
-    while given is not None:
+    while again:
         for chunk in kind.stream(graph, given, stream.config, **stream.kwargs):
             out = stream.take(chunk)
             for text in stream.partly():
@@ -416,10 +429,11 @@ def held_stream(kind: type[Any], graph: Any, turn: Turn, kwargs: dict[str, Any])
             held += out
         held += stream.ended()
         raise_suspended(stream.run)
-        message, given = stream.reply, None
+        message, again = stream.reply, False
         if message is not None:
             reply = settle_reply(stream.run, str(message.text), deliver=not turn.bound)
             given, more = stream.settle(message, reply)
+            again = given is not None
             held += more
     yield from held
 
@@ -427,9 +441,9 @@ def held_stream(kind: type[Any], graph: Any, turn: Turn, kwargs: dict[str, Any])
 async def aheld_stream(kind: type[Any], graph: Any, turn: Turn, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
     """`held_stream` for async code."""
     stream = HeldStream(turn, graph, kwargs)
-    given = turn.given
+    given, again = turn.given, True
     held: list[Any] = []
-    while given is not None:
+    while again:
         async for chunk in kind.astream(graph, given, stream.config, **stream.kwargs):
             out = stream.take(chunk)
             for text in stream.partly():
@@ -443,10 +457,11 @@ async def aheld_stream(kind: type[Any], graph: Any, turn: Turn, kwargs: dict[str
             held += out
         held += stream.ended()
         raise_suspended(stream.run)
-        message, given = stream.reply, None
+        message, again = stream.reply, False
         if message is not None:
             reply = await asettle_reply(stream.run, str(message.text), deliver=not turn.bound)
             given, more = await asyncio.to_thread(stream.settle, message, reply)
+            again = given is not None
             held += more
     for one in held:
         yield one
