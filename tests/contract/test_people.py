@@ -108,9 +108,9 @@ def test_nothing_unforeseen_raises(people: People) -> None:
     loop["again"] = loop
     for strange in ({"a": object()}, {"a": {1, 2}}, loop, {"a": "\ud800"}, {"$float": "x"}):
         assert not people.verify("ada", "answer", strange, signature)
-    with pytest.raises(ValueError, match="nothing is signed for 'stop'"):
-        ADA.sign(cast("Purpose", "stop"), {})
-    assert not verify(ADA.public, "stop", {}, signature)
+    with pytest.raises(ValueError, match="nothing is signed for 'payment'"):
+        ADA.sign(cast("Purpose", "payment"), {})
+    assert not verify(ADA.public, "payment", {}, signature)
     no_point = f"ed25519:{base64.urlsafe_b64encode((2).to_bytes(32, 'little')).decode().rstrip('=')}"
     assert not verify(no_point, "answer", {}, signature)
 
