@@ -398,3 +398,15 @@ def test_reads_go_on_while_the_ledger_is_down_and_the_gap_is_told(tmp_path: Path
         assert refund(run).ok
         gaps = [e.body["unrecorded_reads"] for e in ledger.entries(run="r", kind="gap")]
         assert gaps == [2]
+
+
+def test_a_gate_that_only_watches_makes_no_two_calls_one_and_settles_nothing(tmp_path: Path) -> None:
+    shop = Shop()
+    with Ledger.open(tmp_path / "watched.db") as ledger:
+        run = Gate(CONTRACT, ledger, tools=shop.tools, enforce=False).run(id="r", capability="refunds")
+        assert refund(run).ok
+        assert refund(run).ok
+        assert len(shop.paid) == 2, "each call has a key of its own"
+        shop.lose = timeout
+        assert refund(run).status == "in_doubt"
+        assert shop.asked == []

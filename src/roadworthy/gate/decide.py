@@ -246,16 +246,6 @@ def _level(policy: Policy, state: RunState, tool: ToolPolicy, reasons: list[Reas
     reasons.append(Reason(rule="level", code="level_approval", text=text, ruling="ask"))
 
 
-def asked_role(policy: Policy, state: RunState, tool: ToolPolicy, verdict: Verdict) -> str | None:
-    """Who is to decide a held action: the role of the deciding rule, else the capability's approver."""
-    for reason in verdict.reasons:
-        if reason.enforced and reason.ruling == "ask":
-            for rule in tool.rules:
-                if rule.id == reason.rule and rule.role is not None:
-                    return rule.role
-    return approver_of(policy, state, tool)
-
-
 def uses_simulated(state: RunState, args: Mapping[str, Any]) -> bool:
     """Whether a call rests on values that were made up in shadow, alone or within a text; then it is simulated, too."""
     if not state.simulated:
