@@ -73,7 +73,7 @@ format: $(CORE)/.installed ## Format and mend what can be mended
 	$(BIN)/ruff format .
 
 constraints: $(CORE)/.installed ## Pin again, to the newest versions that fit together (UPGRADE= keeps what stands)
-	$(BIN)/uv pip compile pyproject.toml --extra test --extra dev --extra docs $(COMPILE) -o constraints/core.txt
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra postgres --extra parquet --extra otel --extra dev --extra docs $(COMPILE) -o constraints/core.txt
 	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev $(COMPILE) -o constraints/frameworks.txt
 	$(BIN)/uv pip compile pyproject.toml bench/requirements.in $(COMPILE) -o constraints/bench.txt
 

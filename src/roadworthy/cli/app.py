@@ -52,7 +52,7 @@ VERBS: Mapping[str, Verb] = {
     "undo": Verb(module="roadworthy.cli.undo", about="Take back what a run has done."),
     "people": Verb(module="roadworthy.cli.people", about="Say who may decide what, and make the keys that prove it."),
     "contract": Verb(module="roadworthy.cli.contract", about="Sign a contract, so that its levels may be used."),
-    "ledger": Verb(module="roadworthy.cli.ledger", about="Read what an agent did, and why it was allowed to."),
+    "ledger": Verb(module="roadworthy.cli.ledger.app", about="Read what an agent did, and prove it unchanged."),
 }  # fmt: skip
 """Every verb, in the order in which a newcomer needs them."""
 

@@ -30,6 +30,9 @@ Kind = Literal[
 ]  # fmt: skip
 """The kinds of ledger entries."""
 
+Withheld = Literal["erased", "sealed"]
+"""Why a part of an entry cannot be read."""
+
 LEVELS: tuple[Level, ...] = ("shadow", "approval", "autonomous")
 """All levels, the most careful first."""
 
@@ -137,6 +140,12 @@ class Draft:
     at: datetime
     cause: str | None = None
     """Id of the action, question or trial that it follows from."""
+    subject: str | None = None
+    """Whose data the body holds, once that is known: a ledger with a vault encrypts them under this subject's key, and
+    what a run writes before its subject is known under a key of the run, which is given up with the subject's."""
+    owners: Mapping[str, str] = field(default_factory=dict[str, str])
+    """JSON Pointers (RFC 6901) into the body, and the subject to whom what stands there belongs, where that is another
+    one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +162,10 @@ class Entry:
     kind: Kind
     cause: str | None
     body: Mapping[str, Any]
+    """Without the fields that cannot be read; `withheld` says that there are any."""
+    withheld: frozenset[Withheld] = frozenset()
+    """Why fields are missing: `erased`: their key was given up for good; `sealed`: the vault with their key was not
+    given when the ledger was opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`roadworthy ledger`: read what an agent did, and why it was allowed to."""
+"""`roadworthy ledger show`: the runs of a ledger, and the story of one."""
 
 from __future__ import annotations
 
@@ -15,29 +15,19 @@ from roadworthy.cli.terminal import columns, err, json_line, out, shown
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry, Kind, Realm
-from roadworthy.ledger.explain import explain as explained
-from roadworthy.ledger.explain import in_words
 from roadworthy.ledger.rows import RunSummary
 from roadworthy.ledger.store import Ledger
 
-app = typer.Typer(add_completion=False)
-
 _SHOWN_RUNS: Final = 50
 _CUT: Final = 600
-_COLOURS: Final[Mapping[str, str]] = {
+COLOURS: Final[Mapping[str, str]] = {
     "user": "cyan", "agent": "green", "deny": "bold red", "clarify": "yellow", "ask": "yellow", "failed": "red",
     "in_doubt": "bold magenta", "denied": "bold red", "withheld": "bold red", "stop": "bold red", "person": "magenta",
     "gate": "blue", "undone": "magenta", "left": "bold red",
 }  # fmt: skip
 
 
-@app.callback()
-def group() -> None:
-    """Read what an agent did, and why it was allowed to."""
-
-
-@app.command()
-def show(
+def command(
     ledger: Annotated[Path, typer.Argument(help="The ledger file.")],
     run: Annotated[str | None, typer.Argument(help="A run's id: tell its story. Without it: list the runs.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only entries of this kind, such as verdict or stop.")] = None,
@@ -65,30 +55,6 @@ def show(
                 json_line(asdict(entry))
         else:
             _tell(found)
-    return 0
-
-
-@app.command()
-def explain(
-    ledger: Annotated[Path, typer.Argument(help="The ledger file.")],
-    action: Annotated[str, typer.Argument(help="The action's id, or RUN#3 for the third action of a run.")],
-    json: Annotated[bool, typer.Option("--json", help="All of it as a line of JSON, uncut.")] = False,
-) -> int:
-    """Explain one action: who wanted it, by which contract, what was ruled and why, who agreed, and what came of it.
-
-    The ledger is only read. Exit codes: 0 explained, 2 no such ledger or action.
-    """
-    with Ledger.open(ledger, read_only=True) as opened:
-        found = explained(opened, action)
-    if json:
-        json_line(asdict(found))
-        return 0
-    for label, text in in_words(found):
-        first, *more = shown(text).split("\n")
-        label = shown(label, lines=False)
-        out().print(Text.assemble((f"{label:<9}", _COLOURS.get(label, "bold")), " ", first))
-        for line in more:
-            out().print(Text(" " * 10 + line))
     return 0
 
 
@@ -147,13 +113,13 @@ def _tell(entries: Iterable[Entry]) -> None:
             _say(entry.at, who, text)
     for action in pending:
         text = f"{_number(action)}nothing says how this ended: it may or may not have been done".strip()
-        console.print(Text.assemble(" " * 10, ("in_doubt  ", _COLOURS["in_doubt"]), shown(text)))
+        console.print(Text.assemble(" " * 10, ("in_doubt  ", COLOURS["in_doubt"]), shown(text)))
 
 
 def _say(at: datetime, who: str, text: str) -> None:
     first, *more = shown(text).split("\n")
     console = out()
-    console.print(Text.assemble((at.strftime("%H:%M:%S"), "dim"), "  ", (f"{who:<8}  ", _COLOURS.get(who, "")), first))
+    console.print(Text.assemble((at.strftime("%H:%M:%S"), "dim"), "  ", (f"{who:<8}  ", COLOURS.get(who, "")), first))
     for line in more:
         console.print(Text(" " * 20 + line))
 
