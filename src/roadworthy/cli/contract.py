@@ -7,6 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from roadworthy.cli.ledgers import GateBook, VaultChoice, appending, its_folder
 from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.contract.keys import project_of, seal
@@ -18,7 +19,6 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.types import LEVELS, Draft, Level
 from roadworthy.gate.entries import contract_drafts
 from roadworthy.gate.levels import RANK, Levels, compile_levels, signature_body, signature_fault
-from roadworthy.ledger.store import Ledger
 
 app = typer.Typer(add_completion=False)
 
@@ -34,8 +34,9 @@ def sign(
     person: Annotated[str, typer.Option("--as", help="Who signs: a person in the contract's people file.")],
     role: Annotated[str, typer.Option(help="The role in which they sign.")],
     level: Annotated[str, typer.Option(help="approval or autonomous: may be used up to this level.")],
-    ledger: Annotated[Path, typer.Option(help="The ledger that the agent's gates write to.")],
+    ledger: GateBook,
     keys: Annotated[Path | None, typer.Option("--keys", envvar=KEYS_ENV, help=KEYS_HELP)] = None,
+    vault: VaultChoice = None,
     json: Annotated[bool, typer.Option("--json", help="The entry that was written, as a line of JSON.")] = False,
 ) -> int:
     """Sign this version of a contract, so that it may be used up to a level.
@@ -48,7 +49,7 @@ def sign(
     if level not in get_args(Level):
         raise UsageError(f"there is no level {level!r}: it is one of {', '.join(LEVELS)}")
     _assure(law, people, person, role, cast("Level", level))
-    key = find_key(person, keys, {"the project": project_of(contract), "the ledger's folder": ledger.absolute().parent})
+    key = find_key(person, keys, {"the project": project_of(contract), **its_folder(ledger)})
     if key.public not in people.members[person].keys:
         raise UsageError(
             f"the key of {person} in {keys} is not one of those in {people.file}; which one is out of date?"
@@ -58,10 +59,7 @@ def sign(
     fault = signature_fault(policy, body)
     if fault is not None:
         raise UsageError(f"this would count for nothing: {fault}")
-    if ledger.exists():
-        with Ledger.open(ledger, read_only=True):
-            pass  # refuses what is no ledger: opened to write, an empty file would become one
-    with Ledger.open(ledger) as opened:
+    with appending(ledger, vault, create=True) as opened:
         standing = Levels(policy, opened.id)
         standing.refresh(opened)
         twice = any(

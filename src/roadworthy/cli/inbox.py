@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import orjson
 import typer
 
+from roadworthy.cli.ledgers import GateBook, VaultChoice, appending, its_folder
 from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
 from roadworthy.cli.terminal import columns, json_line, out, shown
 from roadworthy.contract.keys import project_of
@@ -24,14 +25,10 @@ from roadworthy.gate.decide import normalise
 from roadworthy.gate.gate import Asked, Gate
 from roadworthy.gate.people.answers import Answered, Answering, answer_payload, standing
 from roadworthy.gate.policy import ToolPolicy
-from roadworthy.ledger.store import Ledger
 
 app = typer.Typer(add_completion=False)
 
-LEDGER_ENV: Final = "ROADWORTHY_LEDGER"
-
 Law = Annotated[Path, typer.Option("--contract", help="The contract that the agent runs under.")]
-Book = Annotated[Path, typer.Option("--ledger", envvar=LEDGER_ENV, help="The ledger that the agent's gates write to.")]
 Id = Annotated[str, typer.Argument(help="The question, as `inbox list` names it; or a run in which one waits.")]
 Person = Annotated[str, typer.Option("--as", help="Who answers: you.")]
 Keys = Annotated[Path | None, typer.Option("--keys", envvar=KEYS_ENV, help=KEYS_HELP)]
@@ -49,16 +46,17 @@ def group() -> None:
 
 @app.command("list")
 def show_all(
-    ledger: Book,
+    ledger: GateBook,
     contract: Law = _CONTRACT,
     person: Annotated[str | None, typer.Option("--as", help="Only what this person may answer.")] = None,
+    vault: VaultChoice = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON a question.")] = False,
 ) -> int:
     """List the questions that wait for an answer, the oldest first.
 
     Exit codes: 0 listed, 2 broken input.
     """
-    with _gate(contract, ledger) as gate:
+    with _gate(contract, ledger, vault) as gate:
         people = gate.contract.members
         asked = [
             one
@@ -89,12 +87,14 @@ def show_all(
 
 
 @app.command()
-def show(question: Id, ledger: Book, contract: Law = _CONTRACT, json: Json = False) -> int:
+def show(
+    question: Id, ledger: GateBook, contract: Law = _CONTRACT, vault: VaultChoice = None, json: Json = False
+) -> int:
     """Show one question: the action, why it waits, where its values came from, and who may answer.
 
     Exit codes: 0 shown, 2 there is no such question.
     """
-    with _gate(contract, ledger) as gate:
+    with _gate(contract, ledger, vault) as gate:
         asked = _find(gate, question)
         if json:
             json_line(_told(gate, asked))
@@ -107,104 +107,105 @@ def show(question: Id, ledger: Book, contract: Law = _CONTRACT, json: Json = Fal
 def approve(
     question: Id,
     person: Person,
-    ledger: Book,
+    ledger: GateBook,
     contract: Law = _CONTRACT,
     because: Why = "",
     keys: Keys = None,
     yes: Yes = False,
+    vault: VaultChoice = None,
     json: Json = False,
 ) -> int:
     """Say yes: the action is judged once more, and carried.
 
     Exit codes: 0 answered, 1 you said no when asked once more, 2 the answer does not count, and why.
     """
-    return _answer(question, "approve", person, ledger, contract, because, keys, yes=yes, json=json)
+    return _answer(question, "approve", person, ledger, vault, contract, because, keys, yes=yes, json=json)
 
 
 @app.command()
 def deny(
     question: Id,
     person: Person,
-    ledger: Book,
+    ledger: GateBook,
     contract: Law = _CONTRACT,
     because: Why = "",
     keys: Keys = None,
     yes: Yes = False,
+    vault: VaultChoice = None,
     json: Json = False,
 ) -> int:
     """Say no: the action is not done, and the agent is told why.
 
     Exit codes: 0 answered, 1 you said no when asked once more, 2 the answer does not count, and why.
     """
-    return _answer(question, "deny", person, ledger, contract, because, keys, yes=yes, json=json)
+    return _answer(question, "deny", person, ledger, vault, contract, because, keys, yes=yes, json=json)
 
 
 @app.command()
 def edit(
     question: Id,
     person: Person,
-    ledger: Book,
+    ledger: GateBook,
     to: Annotated[list[str], typer.Option("--set", help="ARGUMENT=VALUE; may be repeated. Without a value: left out.")],
     contract: Law = _CONTRACT,
     because: Why = "",
     keys: Keys = None,
     yes: Yes = False,
+    vault: VaultChoice = None,
     json: Json = False,
 ) -> int:
     """Say yes to other arguments: the changed action is judged from the beginning.
 
     Exit codes: 0 answered, 1 you said no when asked once more, 2 the answer does not count, and why.
     """
-    return _answer(question, "edit", person, ledger, contract, because, keys, to=to, yes=yes, json=json)
+    return _answer(question, "edit", person, ledger, vault, contract, because, keys, to=to, yes=yes, json=json)
 
 
 @app.command()
 def answer(
     question: Id,
     person: Person,
-    ledger: Book,
+    ledger: GateBook,
     text: Annotated[str, typer.Option("--text", help="What the agent is told.")],
     contract: Law = _CONTRACT,
     keys: Keys = None,
     yes: Yes = False,
+    vault: VaultChoice = None,
     json: Json = False,
 ) -> int:
     """Answer in words: the action is not done, and the agent is told what you say.
 
     Exit codes: 0 answered, 1 you said no when asked once more, 2 the answer does not count, and why.
     """
-    return _answer(question, "answer", person, ledger, contract, "", keys, text=text, yes=yes, json=json)
+    return _answer(question, "answer", person, ledger, vault, contract, "", keys, text=text, yes=yes, json=json)
 
 
 @app.command()
 def take(
     question: Id,
     person: Person,
-    ledger: Book,
+    ledger: GateBook,
     contract: Law = _CONTRACT,
     because: Why = "",
     keys: Keys = None,
     yes: Yes = False,
+    vault: VaultChoice = None,
     json: Json = False,
 ) -> int:
     """Take over: the action is not done, and the run is yours from here on.
 
     Exit codes: 0 answered, 1 you said no when asked once more, 2 the answer does not count, and why.
     """
-    return _answer(question, "take", person, ledger, contract, because, keys, yes=yes, json=json)
+    return _answer(question, "take", person, ledger, vault, contract, because, keys, yes=yes, json=json)
 
 
 # How it is done ------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _gate(contract: Path, ledger: Path) -> Generator[Gate]:
+def _gate(contract: Path, ledger: str, vault: str | None) -> Generator[Gate]:
     law = Contract.load(contract)
-    if not ledger.exists():
-        raise UsageError(f"there is no ledger at {ledger}: give the one that the agent's gates write to")
-    with Ledger.open(ledger, read_only=True):
-        pass  # refuses what is no ledger yet
-    with Ledger.open(ledger) as opened:
+    with appending(ledger, vault) as opened:
         yield Gate(law, opened)
 
 
@@ -220,7 +221,8 @@ def _answer(
     question: str,
     ruling: Answering,
     person: str,
-    ledger: Path,
+    ledger: str,
+    vault: str | None,
     contract: Path,
     because: str,
     keys: Path | None,
@@ -230,7 +232,7 @@ def _answer(
     yes: bool,
     json: bool,
 ) -> int:
-    with _gate(contract, ledger) as gate:
+    with _gate(contract, ledger, vault) as gate:
         asked = _find(gate, question)
         args = _changed(gate.policy.tools[asked.tool], asked.args, to) if to is not None else None
         if not yes and not json and sys.stdin.isatty():
@@ -242,7 +244,7 @@ def _answer(
                 return 1
         signature: str | None = None
         if gate.contract.members is not None:
-            folders = {"the project": project_of(contract), "the ledger's folder": ledger.absolute().parent}
+            folders = {"the project": project_of(contract), **its_folder(ledger)}
             payload = answer_payload(asked.question, by=person, ruling=ruling, because=because, args=args, text=text)
             signature = find_key(person, keys, folders).sign("answer", payload)
         found = gate.answer(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from roadworthy.cli.ledgers import Book, VaultChoice, appending, its_folder
 from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.contract.keys import seal
@@ -20,7 +21,7 @@ from roadworthy.ledger.store import Ledger
 
 
 def command(
-    ledger: Annotated[Path, typer.Argument(help="The ledger that the agent's gates write to.")],
+    ledger: Book,
     by: Annotated[str, typer.Option(help="Who stops it.")],
     because: Annotated[str, typer.Option(help="Why; the agent is told so.")],
     capability: Annotated[str | None, typer.Option(help="Only this capability. Without it: everything.")] = None,
@@ -31,6 +32,7 @@ def command(
     contract: Annotated[
         Path | None, typer.Option(help="Check the capability's name by this contract, not by the ledger's.")
     ] = None,
+    vault: VaultChoice = None,
     json: Annotated[bool, typer.Option("--json", help="The entry that was written, as a line of JSON.")] = False,
 ) -> int:
     """Stop an agent, or one capability, at its next action.
@@ -41,16 +43,12 @@ def command(
     """
     if not by.strip() or not because.strip():
         raise UsageError("a stop names who and why: --by and --because must not be empty")
-    if not ledger.exists():
-        raise UsageError(f"there is no ledger at {ledger}: give the one that the agent's gates write to")
-    with Ledger.open(ledger, read_only=True):
-        pass  # refuses what is no ledger yet: opened to write, an empty file would become one that no gate reads
-    with Ledger.open(ledger) as opened:
+    with appending(ledger, vault) as opened:
         if capability is not None:
-            _check(capability, opened, contract, ledger)
+            _check(capability, opened, contract)
         what = "the whole agent" if capability is None else f"capability {capability}"
         if lift and not _stopped(opened, capability):
-            out().print(shown(f"Nothing to lift: {what} is not stopped in {ledger}.")) if not json else json_line(
+            out().print(shown(f"Nothing to lift: {what} is not stopped in {opened.name}.")) if not json else json_line(
                 {"lifted": False, "capability": capability}
             )
             return 1
@@ -58,7 +56,7 @@ def command(
         if lift:
             body = lift_body(ledger=opened.id, capability=capability, because=because, by=by)
             if keys is not None:
-                body = seal(find_key(by, keys, {"the ledger's folder": ledger.resolve().parent}), "stop", body)
+                body = seal(find_key(by, keys, its_folder(ledger)), "stop", body)
             elif _names_people(opened):
                 raise UsageError(
                     "the contract names people, so that a stop is taken back by a signature only: "
@@ -75,20 +73,20 @@ def command(
     return 0
 
 
-def _check(capability: str, ledger: Ledger, contract: Path | None, file: Path) -> None:
+def _check(capability: str, ledger: Ledger, contract: Path | None) -> None:
     """A stop of a misspelt capability would stop nothing, and nobody would notice."""
     if contract is not None:
         known = set(Contract.load(contract).capabilities)
         where = str(contract)
     else:
         known: set[str] = set()
-        where = f"the contracts in {file}"
+        where = f"the contracts in {ledger.name}"
         for entry in ledger.entries(kind="contract"):
             law = cast("Mapping[str, Any]", entry.body.get("contract") or {})
             known |= set(cast("Mapping[str, Any]", law.get("capabilities") or {}))
         if not known:
             raise UsageError(
-                f"{file} holds no contract to check the capability's name by: give --contract FILE, "
+                f"{ledger.name} holds no contract to check the capability's name by: give --contract FILE, "
                 "or stop the whole agent by leaving --capability out"
             )
     if capability not in known:

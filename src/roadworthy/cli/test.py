@@ -35,7 +35,10 @@ def command(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal trials.")] = 0,
     level: Annotated[str | None, typer.Option(help="shadow, approval or autonomous, for all trials.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
-    ledger: Annotated[Path | None, typer.Option(help="Write manifest, entries and verdict to this file.")] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(help="Write manifest, entries and verdict there: a path, or postgresql://HOST/DATABASE."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON a trial, and one of summary.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page to this file.")] = None,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from roadworthy.cli.inbox import LEDGER_ENV
+from roadworthy.cli.ledgers import GateBook, VaultChoice, appending, its_folder, reading
 from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
 from roadworthy.cli.terminal import columns, json_line, out, shown
 from roadworthy.cli.tools import find_tools
@@ -32,12 +32,13 @@ def command(
     run: Annotated[str, typer.Argument(help="The run's id, as `ledger show` lists it.")],
     by: Annotated[str, typer.Option(help="Who wants it: you.")],
     because: Annotated[str, typer.Option(help="Why; the agent is told so.")],
-    ledger: Annotated[Path, typer.Option(envvar=LEDGER_ENV, help="The ledger that the agent's gates write to.")],
+    ledger: GateBook,
     contract: Annotated[Path, typer.Option(help="The contract that the run was under.")] = Path("contract.yaml"),
     tools: Annotated[
         str | None, typer.Option(help="module:name of the tools: a module, or a mapping from names to functions.")
     ] = None,
     keys: Annotated[Path | None, typer.Option("--keys", envvar=KEYS_ENV, help=KEYS_HELP)] = None,
+    vault: VaultChoice = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be taken back, and do nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON, and nothing else.")] = False,
 ) -> int:
@@ -50,17 +51,14 @@ def command(
     if by.startswith(RULE):
         raise UsageError(f"--by {by} names no person: say who you are")
     functions: Mapping[str, ToolFunction] = functions_of(law, find_tools(tools)) if tools is not None else {}
-    if not ledger.exists():
-        raise UsageError(f"there is no ledger at {ledger}: give the one that the agent's gates write to")
-    with Ledger.open(ledger, read_only=True) as opened:
+    with reading(ledger, vault) if dry_run else appending(ledger, vault) as opened:
         _must_know(opened, run)
-    with Ledger.open(ledger, read_only=dry_run) as opened:
         gate = Gate(law, opened, tools=functions)
         if dry_run:
             return _would(gate.undoable(run), run, json=json)
         word: Mapping[str, Any] = {}
         if law.members is not None:
-            folders = {"the project": project_of(contract), "the ledger's folder": ledger.absolute().parent}
+            folders = {"the project": project_of(contract), **its_folder(ledger)}
             sealed = seal(find_key(by, keys, folders), "undo", gate.undo_request(run, by=by, because=because))
             word = {"nonce": sealed["nonce"], "signature": sealed["signature"]}
         if any(is_async(function) for function in functions.values()):

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
-from roadworthy.cli.inbox import LEDGER_ENV
+from roadworthy.cli.ledgers import GateBook, VaultChoice, appending
 from roadworthy.cli.terminal import err, json_line, out, shown
 from roadworthy.cli.tools import find_tools
 from roadworthy.contract.model import Contract
@@ -26,7 +26,6 @@ from roadworthy.core.types import Claim, Draft, Entry, Kind
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run
-from roadworthy.ledger.store import Ledger
 
 _MOST_DRIVES: Final = 3
 """How often a run is driven again that ends in nothing each time; then a person takes over."""
@@ -34,7 +33,7 @@ _MOST_DRIVES: Final = 3
 
 def command(
     contract: Annotated[Path, typer.Argument(help="The contract that the agent runs under.")],
-    ledger: Annotated[Path, typer.Option(envvar=LEDGER_ENV, help="The ledger that the agent's gates write to.")],
+    ledger: GateBook,
     tools: Annotated[
         str | None, typer.Option(help="module:name of the tools: a module, or a mapping from names to functions.")
     ] = None,
@@ -46,6 +45,7 @@ def command(
     lease: Annotated[
         float, typer.Option(min=1.0, help="Seconds without an entry, after which a run's driver is taken for dead.")
     ] = 600.0,
+    vault: VaultChoice = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON for all that was done.")] = False,
 ) -> int:
     """Do what people have decided: carry what was approved, and drive on the runs that stopped for it.
@@ -56,11 +56,7 @@ def command(
     law = Contract.load(contract)
     functions = functions_of(law, find_tools(tools)) if tools is not None else None
     drive = _agent(agent) if agent is not None else None
-    if not ledger.exists():
-        raise UsageError(f"there is no ledger at {ledger}: give the one that the agent's gates write to")
-    with Ledger.open(ledger, read_only=True):
-        pass  # refuses what is no ledger yet
-    with Ledger.open(ledger) as opened:
+    with appending(ledger, vault) as opened:
         worker = Worker(Gate(law, opened, tools=functions), drive, lease_s=lease, json=json)
         stopping = threading.Event()
         before = [(number, signal.signal(number, _stopper(stopping))) for number in (signal.SIGTERM, signal.SIGINT)]

@@ -22,6 +22,7 @@ from roadworthy.contract.model import Contract
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Draft, Entry, Level
 from roadworthy.gate.gate import Gate
+from roadworthy.ledger.address import told
 from roadworthy.ledger.batch import Batch
 from roadworthy.ledger.store import Ledger
 from roadworthy.trials.imports import check_agent, find_agent, find_world, name_of
@@ -89,7 +90,7 @@ def run_trials(
             only_trial=only_trial,
             on_trial=on_trial,
         )
-        where = str(ledger) if isinstance(ledger, str | Path) else None
+        where = told(ledger) if isinstance(ledger, str | Path) else None
         return runner.run(where=where, reproduce=reproduce)
     finally:
         if opened is not None:

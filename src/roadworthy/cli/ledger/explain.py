@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from roadworthy.cli.ledger.show import COLOURS
+from roadworthy.cli.ledgers import Book, VaultChoice, reading
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.ledger.explain import explain as explained
 from roadworthy.ledger.explain import in_words
-from roadworthy.ledger.store import Ledger
 
 
 def command(
-    ledger: Annotated[Path, typer.Argument(help="The ledger file.")],
+    ledger: Book,
     action: Annotated[str, typer.Argument(help="The action's id, or RUN#3 for the third action of a run.")],
+    vault: VaultChoice = None,
     json: Annotated[bool, typer.Option("--json", help="All of it as a line of JSON, uncut.")] = False,
 ) -> int:
     """Explain one action: who wanted it, by which contract, what was ruled and why, who agreed, and what came of it.
 
     The ledger is only read. Exit codes: 0 explained, 2 no such ledger or action.
     """
-    with Ledger.open(ledger, read_only=True) as opened:
+    with reading(ledger, vault) as opened:
         found = explained(opened, action)
     if json:
         json_line(asdict(found))

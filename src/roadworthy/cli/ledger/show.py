@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any, Final, cast, get_args
 
 import typer
 from rich.text import Text
 
+from roadworthy.cli.ledgers import Book, VaultChoice, reading
 from roadworthy.cli.terminal import columns, err, json_line, out, shown
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
@@ -28,11 +28,12 @@ COLOURS: Final[Mapping[str, str]] = {
 
 
 def command(
-    ledger: Annotated[Path, typer.Argument(help="The ledger file.")],
+    ledger: Book,
     run: Annotated[str | None, typer.Argument(help="A run's id: tell its story. Without it: list the runs.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only entries of this kind, such as verdict or stop.")] = None,
     world: Annotated[str | None, typer.Option(help="test, shadow or production.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many runs (default: 50) or entries.")] = None,
+    vault: VaultChoice = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON a run or an entry, uncut.")] = False,
 ) -> int:
     """List the runs of a ledger, or tell one run's story: what was said, tried, ruled and done.
@@ -41,12 +42,14 @@ def command(
     """
     wanted_kind = _one_of(kind, "kind", get_args(Kind))
     wanted_world = _one_of(world, "world", get_args(Realm))
-    with Ledger.open(ledger, read_only=True) as opened:
+    with reading(ledger, vault) as opened:
         if run is None and kind is None:
             _show_runs(opened, cast("Realm | None", wanted_world), limit, json=json)
             return 0
         if run is not None and next(opened.entries(run=run, limit=1), None) is None:
-            raise UsageError(f"{ledger} holds no run {run!r}: `roadworthy ledger show {ledger}` lists the runs")
+            raise UsageError(
+                f"{opened.name} holds no run {run!r}: `roadworthy ledger show {opened.name}` lists the runs"
+            )
         found = opened.entries(
             run=run, kind=cast("Kind | None", wanted_kind), world=cast("Realm | None", wanted_world), limit=limit
         )
