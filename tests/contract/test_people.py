@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from roadworthy import Contract, ContractError
 from roadworthy.contract.check import check
 from roadworthy.contract.keys import (
-    WEAK,
     KeyLocked,
     Purpose,
     SigningKey,
@@ -27,6 +26,7 @@ from roadworthy.contract.keys import (
 from roadworthy.contract.load import assure
 from roadworthy.contract.people import People
 from roadworthy.core import canonical
+from roadworthy.core.curve import WEAK
 from roadworthy.core.errors import UsageError
 
 from .edits import REFERENCE, REFERENCE_FILE, edited, place_of_mark

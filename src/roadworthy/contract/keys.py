@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from roadworthy.core import canonical
+from roadworthy.core.curve import weak
 from roadworthy.core.errors import UsageError
 
 if TYPE_CHECKING:  # OpenSSL takes its time to load, and only a contract that names people needs it
@@ -33,14 +34,6 @@ _SIGNATURE_BYTES: Final = 64
 _FILE_BYTES: Final = 65_536
 """More than any key file has."""
 _PURPOSES: Final = frozenset[str](get_args(Purpose))
-_FIELD: Final = 2**255 - 19
-
-
-_ORDER_EIGHT: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
-"""One y coordinate of the four points of order eight; the other one is its negative."""
-
-WEAK: Final = frozenset({0, 1, _FIELD - 1, _ORDER_EIGHT, _FIELD - _ORDER_EIGHT})
-"""The y coordinates of points of small order: as a public key, such a point lets anybody sign."""
 
 
 def message_of(purpose: Purpose, payload: Mapping[str, Any]) -> bytes:
@@ -69,8 +62,7 @@ def wrong_with_key(text: str) -> str | None:
     data = _bytes_of(text, _KEY_BYTES)
     if data is None:
         return f"{text!r} is no public key; `roadworthy people key NAME` makes one and prints it, ed25519:…"
-    y = int.from_bytes(data, "little") & ((1 << 255) - 1)
-    if y % _FIELD in WEAK or y >= _FIELD:
+    if weak(data):
         return "with this public key anybody could sign; make a new pair with `roadworthy people key NAME`"
     return None
 

@@ -21,6 +21,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
+from roadworthy.core.curve import weak
 from roadworthy.core.errors import UsageError
 
 if TYPE_CHECKING:  # OpenSSL takes its time to load, and a ledger without a vault signs nothing
@@ -242,6 +243,8 @@ class Verifier:
             raise NoteError(
                 f"{_shown(vkey)} is a key of another kind; Roadworthy reads Ed25519 (1) and cosignature (4)"
             )
+        if weak(data[1:]):
+            raise NoteError(f"with the key in {_shown(vkey)} anybody could sign; it was not made by Roadworthy")
         found = cls(name=name, algorithm=data[0], public=data[1:])
         if found.key_id.hex() != key_id:
             raise NoteError(f"the id in {_shown(vkey)} is not that of its key; was it copied whole?")
