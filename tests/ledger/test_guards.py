@@ -24,6 +24,8 @@ from roadworthy.ledger.batch import Batch
 from roadworthy.ledger.rows import SOUGHT
 from roadworthy.ledger.store import Appender, Ledger
 
+from .conftest import POSTGRES, beside, held, schema, settle
+
 Make = Callable[..., Draft]
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -32,17 +34,13 @@ def spend(amount: str, limit: str | None = "100", account: str = "refunds") -> R
     return Reservation(account=account, amount=Decimal(amount), limit=None if limit is None else Decimal(limit))
 
 
-def beside(path: Path) -> tuple[dict[str, Decimal], dict[str, str]]:
-    """The accounts and claims of a file."""
-    with closing(sqlite3.connect(path)) as connection:
-        accounts = {name: Decimal(total) for name, total in connection.execute("SELECT account, total FROM accounts")}
-        return accounts, dict(connection.execute("SELECT key, value FROM claims"))
-
-
-@pytest.fixture(params=["file", "memory", "batch"])
+@pytest.fixture(params=["file", "memory", "batch", POSTGRES])
 def appender(request: pytest.FixtureRequest, path: Path) -> Iterator[Appender]:
     if request.param == "batch":
         yield Batch()
+    elif request.param == "postgres":
+        with schema() as url, Ledger.open(url) as ledger:
+            yield ledger
     else:
         with Ledger.open(path if request.param == "file" else ":memory:") as ledger:
             yield ledger
@@ -135,8 +133,8 @@ def test_a_name_that_is_no_text_is_refused_and_harms_nobody(
     assert len(list(appender.entries())) == 1
 
 
-def test_a_batch_spends_nobody_elses_budget(path: Path, make: Make) -> None:
-    with Ledger.open(path) as ledger:
+def test_a_batch_spends_nobody_elses_budget(shared: str, make: Make) -> None:
+    with Ledger.open(shared) as ledger:
         ledger.append([make(0)], [spend("100"), Claim(key="k", value="v")])
         for number in (1, 2):
             batch = ledger.batch()
@@ -148,7 +146,7 @@ def test_a_batch_spends_nobody_elses_budget(path: Path, make: Make) -> None:
             worker.append([make(4)], [spend("1")])
         ledger.submit(worker.pack()).result()
         assert [entry.body["n"] for entry in ledger.entries()] == [0, 1, 2, 3]
-    assert beside(path) == ({"refunds": Decimal(100)}, {"k": "v"})
+    assert beside(shared) == ({"refunds": Decimal(100)}, {"k": "v"})
 
 
 async def test_guards_hold_in_a_loop(make: Make) -> None:
@@ -164,10 +162,9 @@ async def test_guards_hold_in_a_loop(make: Make) -> None:
             await batch.aappend([make(9)], [spend("1")])
 
 
-def test_one_callers_conflict_fails_nobody_who_shares_the_transaction(path: Path, make: Make) -> None:
-    with Ledger.open(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
+def test_one_callers_conflict_fails_nobody_who_shares_the_transaction(shared: str, make: Make) -> None:
+    with Ledger.open(shared) as ledger:
         ledger.append([make(0)])
-        other.execute("BEGIN IMMEDIATE")  # so that all of them wait, and are written together
         ended: dict[int, Any] = {}
 
         def work(number: int) -> None:
@@ -178,9 +175,9 @@ def test_one_callers_conflict_fails_nobody_who_shares_the_transaction(path: Path
                 ended[number] = conflict
 
         workers = [threading.Thread(target=work, args=(number,)) for number in range(1, 25)]
-        for worker in workers:
-            worker.start()
-        other.execute("ROLLBACK")
+        with held(shared):  # so that all of them wait, and are written together
+            for worker in workers:
+                worker.start()
         for worker in workers:
             worker.join()
         written = {number for number, end in ended.items() if not isinstance(end, Conflict)}
@@ -194,7 +191,7 @@ def test_one_callers_conflict_fails_nobody_who_shares_the_transaction(path: Path
             assert next(ledger.entries(after=first - 1, limit=1)).body == {"n": number}
         refused = [end for end in ended.values() if isinstance(end, Conflict)]
         assert len({id(one) for one in refused}) == len(refused)
-    accounts, claims = beside(path)
+    accounts, claims = beside(shared)
     assert accounts == {"refunds": Decimal(30)}
     assert {int(value) for value in claims.values()} == {number for number in written if number % 3}
 
@@ -267,14 +264,14 @@ with Ledger.open(path) as ledger:
 """
 
 
-def test_of_several_processes_one_answers(script: Script, path: Path) -> None:
-    with Ledger.open(path):
+def test_of_several_processes_one_answers(script: Script, shared: str) -> None:
+    with Ledger.open(shared):
         pass
-    _together([script(_CLAIM_ALL, path, name, stdin=subprocess.PIPE) for name in ("left", "right")])
-    with Ledger.open(path, read_only=True) as ledger:
+    _together([script(_CLAIM_ALL, shared, name, stdin=subprocess.PIPE) for name in ("left", "right")])
+    with Ledger.open(shared, read_only=True) as ledger:
         entries = list(ledger.entries())
     assert sorted(entry.body["n"] for entry in entries) == list(range(60))
-    assert beside(path)[1] == {f"question {entry.body['n']}": entry.run for entry in entries}
+    assert beside(shared)[1] == {f"question {entry.body['n']}": entry.run for entry in entries}
 
 
 def _together(processes: list[subprocess.Popen[str]]) -> list[str]:
@@ -320,21 +317,22 @@ for name in ("one", "two"):
 """
 
 
-def test_a_process_that_is_killed_leaves_sums_that_its_entries_explain(script: Script, path: Path) -> None:
+def test_a_process_that_is_killed_leaves_sums_that_its_entries_explain(script: Script, shared: str) -> None:
     for session, acknowledgements in enumerate((1, 9, 40, 120)):
-        process = script(_SPEND_FOR_EVER, path, str(session))
+        process = script(_SPEND_FOR_EVER, shared, str(session))
         said = cast("IO[str]", process.stdout)
         assert said.read(acknowledgements) == "+" * acknowledgements
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         assert process.returncode == -signal.SIGKILL
-        with Ledger.open(path) as ledger:
+        settle(shared)
+        with Ledger.open(shared) as ledger:
             intents = [entry for entry in ledger.entries(kind="intent")]
             spent = {name: sum(entry.run == name for entry in intents) for name in ("one", "two")}
             assert len(intents) == sum(spent.values())
             assert len(list(ledger.entries(run="shared"))) == len(intents)
             assert not list(ledger.entries(run="lost"))
-            accounts, claims = beside(path)
+            accounts, claims = beside(shared)
             assert accounts["all"] == Decimal(len(intents)) / 10
             assert {name: int(accounts.get(name, 0)) for name in spent} == spent
             assert len(claims) == len(intents) >= acknowledgements
@@ -436,11 +434,11 @@ def test_an_old_ledger_that_several_processes_open_gets_one_id(script: Script, o
     assert len(ids.pop()) == 32
 
 
-def test_a_ledger_keeps_its_id(path: Path) -> None:
-    with Ledger.open(path) as ledger, Ledger.open(path) as same, Ledger.open() as other:
+def test_a_ledger_keeps_its_id(shared: str) -> None:
+    with Ledger.open(shared) as ledger, Ledger.open(shared) as same, Ledger.open() as other:
         mine = ledger.id
         assert same.id == mine != other.id != Batch().id == "test"
-    with Ledger.open(path, read_only=True) as again:
+    with Ledger.open(shared, read_only=True) as again:
         assert again.id == mine
 
 
@@ -457,11 +455,11 @@ def test_a_sum_that_is_none_is_named(path: Path, make: Make, total: str) -> None
 # -- what is looked for over the whole ledger -------------------------------------------------------------------------
 
 
-def test_what_is_sought_over_the_whole_ledger_is_found(path: Path, make: Make) -> None:
+def test_what_is_sought_over_the_whole_ledger_is_found(shared: str, make: Make) -> None:
     kinds: tuple[Kind, ...] = (*SOUGHT, "heard", "level", "signature", "stop")
     whole = ("level", "signature", "stop")
     drafts = [make(n, kind=kinds[n % 9], run=None if kinds[n % 9] in whole else f"r{n % 7}") for n in range(300)]
-    with Ledger.open(path) as ledger:
+    with Ledger.open(shared) as ledger:
         ledger.append(drafts)
         batch = Batch()
         batch.append(drafts)

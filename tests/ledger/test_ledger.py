@@ -20,9 +20,9 @@ from roadworthy.ledger.store import Ledger
 Make = Callable[..., Draft]
 
 
-@pytest.fixture(params=["file", "memory"])
-def ledger(request: pytest.FixtureRequest, path: Path) -> Any:
-    with Ledger.open(path if request.param == "file" else ":memory:") as opened:
+@pytest.fixture
+def ledger(url: str) -> Any:
+    with Ledger.open(url) as opened:
         yield opened
 
 
@@ -98,8 +98,8 @@ def test_long_readings_are_whole(ledger: Ledger, make: Make) -> None:
     assert _numbers(ledger.entries(run="run-1", after=3, limit=1100)) == list(range(3, 1103))
 
 
-def test_a_reader_sees_what_is_written_while_it_reads(path: Path, make: Make) -> None:
-    with Ledger.open(path) as ledger:
+def test_a_reader_sees_what_is_written_while_it_reads(shared: str, make: Make) -> None:
+    with Ledger.open(shared) as ledger:
         ledger.append([make(n) for n in range(600)])
         reading = ledger.entries()
         assert next(reading).seq == 1
@@ -193,8 +193,8 @@ async def test_a_cancelled_task_has_written(ledger: Ledger, make: Make) -> None:
     assert _numbers(ledger.entries()) == [7, 8]
 
 
-def test_controls_are_seen_by_every_gate(path: Path, make: Make) -> None:
-    with Ledger.open(path) as mine, Ledger.open(path) as theirs:
+def test_controls_are_seen_by_every_gate(shared: str, make: Make) -> None:
+    with Ledger.open(shared) as mine, Ledger.open(shared) as theirs:
         mine.append([make(0), make(1)])
         assert mine.controls() == ()
         theirs.append([make(2, run=None, kind="stop")])
@@ -256,8 +256,8 @@ def test_a_runs_status_is_the_last_one(ledger: Ledger, make: Make, kinds: str, s
     assert run.status == status
 
 
-def test_read_only_reads_while_another_writes(path: Path, make: Make) -> None:
-    with Ledger.open(path) as writer, Ledger.open(path, read_only=True) as reader:
+def test_read_only_reads_while_another_writes(shared: str, make: Make) -> None:
+    with Ledger.open(shared) as writer, Ledger.open(shared, read_only=True) as reader:
         writer.append([make(0), make(1, run=None, kind="stop")])
         assert len(list(reader.entries())) == 2
         writer.append([make(2)])
@@ -270,8 +270,8 @@ def test_read_only_reads_while_another_writes(path: Path, make: Make) -> None:
             reader.submit(b"[]")
 
 
-def test_closed_is_closed(path: Path, make: Make) -> None:
-    ledger = Ledger.open(path)
+def test_closed_is_closed(shared: str, make: Make) -> None:
+    ledger = Ledger.open(shared)
     batch = ledger.batch()
     batch.append([make(0)])
     done = batch.submit()

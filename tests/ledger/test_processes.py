@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from roadworthy.core.types import Draft
 from roadworthy.ledger.store import Ledger
 
+from .conftest import settle
+
 Make = Callable[..., Draft]
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -81,8 +83,8 @@ def _draft(run: str | None, thread: int, number: int) -> Draft:
     return Draft(kind=kind, world="test", run=run, body=body, at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def test_readers_in_threads_see_whole_prefixes(path: Path, make: Make) -> None:
-    with Ledger.open(path) as ledger:
+def test_readers_in_threads_see_whole_prefixes(shared: str, make: Make) -> None:
+    with Ledger.open(shared) as ledger:
         done = threading.Event()
         wrong: list[object] = []
 
@@ -112,10 +114,10 @@ with Ledger.open(path) as ledger:
 """
 
 
-def test_two_processes_extend_one_order(script: Script, path: Path) -> None:
-    both = [script(_APPEND_MANY, path, name) for name in ("left", "right")]
+def test_two_processes_extend_one_order(script: Script, shared: str) -> None:
+    both = [script(_APPEND_MANY, shared, name) for name in ("left", "right")]
     lines = [_finish(process) for process in both]
-    with Ledger.open(path) as ledger:
+    with Ledger.open(shared) as ledger:
         _check(ledger)
         assert len(list(ledger.entries())) == 240
         for name, said in zip(("left", "right"), lines, strict=True):
@@ -145,10 +147,10 @@ for n in range(begin, 1_000_000):
 """
 
 
-def test_nothing_acknowledged_is_lost_when_the_process_is_killed(script: Script, path: Path) -> None:
+def test_nothing_acknowledged_is_lost_when_the_process_is_killed(script: Script, shared: str) -> None:
     last = -1
     for acknowledgements in (1, 7, 40, 3, 120):
-        process = script(_APPEND_FOR_EVER, path, "killed")
+        process = script(_APPEND_FOR_EVER, shared, "killed")
         said = cast("IO[str]", process.stdout)
         for _ in range(acknowledgements):
             last = int(said.readline())
@@ -157,7 +159,8 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(script: Script,
         process.communicate(timeout=60)
         last = max([last, *(int(line) for line in rest.split("\n")[:-1])])
         assert process.returncode == -signal.SIGKILL
-        with Ledger.open(path, read_only=True) as ledger:
+        settle(shared)
+        with Ledger.open(shared, read_only=True) as ledger:
             _check(ledger)
             numbers = [entry.body["n"] for entry in ledger.entries(run="killed")]
             assert numbers[: last + 1] == list(range(last + 1))
@@ -174,9 +177,9 @@ for n in range(200):
 """
 
 
-def test_a_process_that_ends_without_closing_has_written(script: Script, path: Path) -> None:
-    _finish(script(_LEAVE_WITHOUT_A_WORD, path))
-    with Ledger.open(path, read_only=True) as ledger:
+def test_a_process_that_ends_without_closing_has_written(script: Script, shared: str) -> None:
+    _finish(script(_LEAVE_WITHOUT_A_WORD, shared))
+    with Ledger.open(shared, read_only=True) as ledger:
         assert [entry.body["n"] for entry in ledger.entries()] == list(range(200))
 
 
@@ -204,11 +207,11 @@ ledger.close()
 """
 
 
-def test_a_fork_is_refused_and_leaves_the_parents_ledger_alone(script: Script, path: Path) -> None:
-    out, packed = script(_FORK, path).communicate(timeout=60)
+def test_a_fork_is_refused_and_leaves_the_parents_ledger_alone(script: Script, shared: str) -> None:
+    out, packed = script(_FORK, shared).communicate(timeout=60)
     assert len(out.splitlines()) == 4
     assert all("a fork of it" in line for line in out.splitlines())
-    with Ledger.open(path) as ledger:
+    with Ledger.open(shared) as ledger:
         assert [entry.body["n"] for entry in ledger.entries()] == [0, 3]
         ledger.submit(packed.encode()).result()
         assert [entry.body["n"] for entry in ledger.entries()] == [0, 3, 2]
