@@ -13,11 +13,13 @@ from roadworthy.gate import budgets
 from roadworthy.gate.core import AskUserChannel, Core, Write
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.values import MISSING
+from roadworthy.gate.verdicts import escalates_on, verdict_body
 
 if TYPE_CHECKING:
     from roadworthy.gate.gate import Gate
     from roadworthy.gate.people.questions import Pending
     from roadworthy.gate.state import RunStatus
+    from roadworthy.gate.telemetry import CallSpan
     from roadworthy.ledger.store import Appender
 
 
@@ -77,6 +79,8 @@ class Step:
     """What the user must be asked first."""
     approval: Pending | None = None
     """The approved action that this call carries out."""
+    span: CallSpan | None = None
+    """What tells of it outside of the ledger; None where nobody listens."""
 
 
 class Context:
@@ -128,6 +132,8 @@ class Context:
             body["by"] = step.by
         if step.serves is not None:
             body["for"] = step.serves
+        if step.span is not None and (trace := step.span.trace) is not None:
+            body["trace"] = trace
         return Draft(kind="action", world=step.realm, run=self.core.id, body=body, at=action.at, cause=step.cause)
 
     def opening(self, step: Step) -> list[Draft]:
@@ -136,28 +142,11 @@ class Context:
 
     def verdict(self, step: Step) -> Draft:
         """What the gate says about it, and why."""
-        verdict = step.verdict
-        body: dict[str, Any] = {"ruling": verdict.ruling, "level": verdict.level}
-        if verdict.reasons:
-            body["reasons"] = [
-                {
-                    "rule": r.rule,
-                    "code": r.code,
-                    "text": r.text,
-                    "ruling": r.ruling,
-                    "enforced": r.enforced and self.gate.enforce,
-                }
-                for r in verdict.reasons
-            ]
-        if verdict.origins:
-            body["origins"] = {name: list(found) for name, found in verdict.origins.items()}
-        if not self.gate.enforce:
-            body["enforce"] = False
-        if step.outcome is not None and step.outcome.done == "blocked" and step.outcome.text != verdict.text:
-            body["told"] = step.outcome.text
-        if step.question is not None:
-            body["question"] = step.question
-        at = self.gate.clock.now() if "~" in step.cause else step.action.at
+        blocked = step.outcome is not None and step.outcome.done == "blocked"
+        told = step.outcome.text if step.outcome is not None and blocked else None
+        body = verdict_body(step.verdict, enforce=self.gate.enforce, told=told, question=step.question)
+        # At the time of the decision, so that whoever decides again comes to the same verdict.
+        at = step.action.at
         return Draft(kind="verdict", world=step.realm, run=self.core.id, body=body, at=at, cause=step.cause)
 
     def intent(self, step: Step) -> Draft:
@@ -214,8 +203,7 @@ class Context:
 
     def shadow(self) -> bool:
         """Whether all that is open is in shadow, so that nothing that is said is delivered."""
-        names = self.state.capabilities
-        return self.gate.enforce and bool(names) and all(self.state.levels[n] == "shadow" for n in names)
+        return self.gate.enforce and self.state.all_in_shadow
 
     def realm(self, level: Level) -> Realm:
         """The world of a call's entries."""
@@ -228,7 +216,4 @@ class Context:
 
     def escalates_on(self, event: str) -> bool:
         """Whether the contract hands a run over on this event. Repeated denials do so unless it says otherwise."""
-        spec = self.gate.contract.escalate
-        if spec is None or not spec.on:
-            return event == "repeated_denial"
-        return event in spec.on
+        return escalates_on(self.gate.contract, event)

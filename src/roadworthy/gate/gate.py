@@ -334,11 +334,6 @@ class Gate:
             standing.refresh(self.ledger)
             state.levels = standing.bound(state.levels, core.levels_after)
 
-    def may_use(self, capability: str, principal: str) -> bool:
-        """Whether a principal may run the agent for a capability."""
-        spec = self.contract.principals.get(principal)
-        return spec is None or capability in spec.capabilities
-
     def asked(self, pending: Pending) -> None:
         """An action was put to people: tell whoever wants to know. What goes wrong there changes nothing here."""
         if self.on_question is None:

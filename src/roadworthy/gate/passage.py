@@ -27,7 +27,7 @@ from roadworthy.core.types import (
     Status,
     Verdict,
 )
-from roadworthy.gate import budgets
+from roadworthy.gate import budgets, telemetry
 from roadworthy.gate.carry import Carried, ToolFunction, responses
 from roadworthy.gate.core import Carry, Quiesce, Steps, cause_of
 from roadworthy.gate.decide import decide, find_tool, normalise, uses_simulated, verdict_of
@@ -39,21 +39,32 @@ from roadworthy.gate.replay import loose
 from roadworthy.gate.simulate import simulated
 from roadworthy.gate.state import frozen, key_of
 from roadworthy.gate.values import MISSING, BadValue, as_text, plain, shown, wire
+from roadworthy.gate.verdicts import of_a_conflict, of_a_look, of_another_way, of_no_way_back, told_of_denial
 
 _log = logging.getLogger("roadworthy.gate")
-
-REPEATS = 3
-"""The same call denied this often ends the run with a person."""
 
 
 def call(
     ctx: Context, name: str, given: Mapping[str, Any], fn: ToolFunction | None, call_id: str | None
 ) -> Steps[Outcome]:
     """Bring a call of the agent to the gate."""
+    span = telemetry.span_of(ctx)
+    steps = _call(ctx, name, given, fn, call_id, span)
+    return steps if span is None else span.around(steps)
+
+
+def _call(
+    ctx: Context,
+    name: str,
+    given: Mapping[str, Any],
+    fn: ToolFunction | None,
+    call_id: str | None,
+    span: telemetry.CallSpan | None,
+) -> Steps[Outcome]:
     step: Step | None = None
     try:
         with ctx.core.lock:
-            begun = _begin(ctx, name, given, fn, call_id)
+            begun = _begin(ctx, name, given, fn, call_id, span)
         if isinstance(begun, Outcome):
             return begun
         step = begun
@@ -86,6 +97,14 @@ def call(
 
 def gate_read(ctx: Context, tool: ToolPolicy, args: Mapping[str, Any], by: str, cause: Action) -> Steps[Outcome]:
     """A look-up that the gate itself makes, because the contract says so: typed and journaled, and open to it."""
+    span = telemetry.span_of(ctx)
+    steps = _gate_read(ctx, tool, args, by, cause, span)
+    return steps if span is None else span.around(steps)
+
+
+def _gate_read(
+    ctx: Context, tool: ToolPolicy, args: Mapping[str, Any], by: str, cause: Action, span: telemetry.CallSpan | None
+) -> Steps[Outcome]:
     if not ctx.gate.has_function(tool.name):
         return Outcome(status="failed", done="blocked", text=f"The gate has no function for {tool.name}.")
     try:
@@ -94,15 +113,15 @@ def gate_read(ctx: Context, tool: ToolPolicy, args: Mapping[str, Any], by: str, 
         return Outcome(status="failed", done="blocked", text=f"{tool.name} cannot be asked: {bad}")
     with ctx.core.lock:
         action = _action(ctx, tool.name, typed, None, tool)
-        verdict = Verdict(
-            ruling="allow",
-            level=ctx.state.level_of(tool),
-            reasons=(Reason(rule=by, code="gate", text=f"for {cause.id} ({cause.tool})", ruling="allow"),),
-        )
+        verdict = of_a_look(by, ctx.state.level_of(tool), action=cause.id, tool=cause.tool)
         step = Step(action=action, tool=tool, verdict=verdict, realm=ctx.gate.world, by=by, cause=action.id)
         step.key, step.carry, step.serves = action.id, True, cause.id
         ctx.core.flying += 1
-    yield ctx.write([ctx.action(step), ctx.verdict(step), ctx.intent(step)])
+        if span is not None:
+            span.open(step)
+    written = yield ctx.write([ctx.action(step), ctx.verdict(step), ctx.intent(step)])
+    if span is not None:
+        span.wrote(written)
     return (yield from conclude(ctx, step, None))
 
 
@@ -132,6 +151,8 @@ def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome
     except LedgerError as error:
         if not _goes_on_without_ledger(ctx, step):
             return _unrecorded(step, error)
+    if step.span is not None:
+        step.span.came(outcome, carried)
     if outcome.status == "in_doubt" and step.by is None and ctx.gate.enforce:
         outcome = yield from _settle(ctx, step, outcome)
     return outcome
@@ -141,7 +162,12 @@ def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome
 
 
 def _begin(
-    ctx: Context, name: str, given: Mapping[str, Any], fn: ToolFunction | None, call_id: str | None
+    ctx: Context,
+    name: str,
+    given: Mapping[str, Any],
+    fn: ToolFunction | None,
+    call_id: str | None,
+    span: telemetry.CallSpan | None,
 ) -> Step | Outcome:
     """The call in the contract's types. An Outcome where an earlier drive knows what came of it."""
     ctx.refresh_controls()
@@ -162,9 +188,12 @@ def _begin(
             return found
     action = _action(ctx, known, args, call_id, tool, past)
     if refused is not None:
-        return _refuse(ctx, action, tool, refused, fn)
+        return _refuse(ctx, action, tool, refused, fn, span)
     step = Step(action=action, tool=tool, verdict=verdict_of([], "shadow"), realm=ctx.gate.world)
     step.cause = action.id if past is None else cause_of(action.id, ctx.core.session)
+    if span is not None:
+        held_before = ctx.state.pending.get(action.id)
+        span.open(step, held_in=held_before.trace if held_before is not None else None)
     step.key = key_for(ctx, step)
     return step
 
@@ -179,10 +208,19 @@ def _of_the_past(ctx: Context, past: Past) -> Outcome | None:
     return None
 
 
-def _refuse(ctx: Context, action: Action, tool: ToolPolicy | None, reason: Reason, fn: ToolFunction | None) -> Step:
+def _refuse(
+    ctx: Context,
+    action: Action,
+    tool: ToolPolicy | None,
+    reason: Reason,
+    fn: ToolFunction | None,
+    span: telemetry.CallSpan | None,
+) -> Step:
     """A call that cannot be judged: no such tool, or arguments that do not fit. Where we only watch, it is made."""
     verdict = verdict_of([reason], ctx.state.level_of(tool) if tool is not None else "shadow")
     step = Step(action=action, tool=tool, verdict=verdict, realm=ctx.gate.world, cause=action.id, key=action.id)
+    if span is not None:
+        span.open(step)
     if ctx.gate.enforce or fn is None or ctx.gate.world == "test":
         _deny(ctx, step)
         return step
@@ -237,6 +275,8 @@ def _decide(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
     if approval is not None:
         step.guards.append(held.once(approval))
         step.approval = approval
+        if step.span is not None and approval.action != action.id:
+            step.span.link(approval.trace)
 
 
 def _put_to_user(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[None]:
@@ -292,9 +332,7 @@ def _read_before(ctx: Context, step: Step) -> Steps[None]:
         return
     with ctx.core.lock:
         _take_back(ctx, step)
-        text = f"{tool.name} could not be taken back later, for {look.name} cannot be read now ({read.text})"
-        reason = Reason(rule="undo", code="unreadable_before", text=f"{text} Try again later.", ruling="deny")
-        step.verdict = verdict_of([reason], step.verdict.level)
+        step.verdict = of_no_way_back(tool, look.name, read.text, step.verdict.level)
         _deny(ctx, step)
 
 
@@ -302,7 +340,9 @@ def intend(ctx: Context, step: Step) -> Steps[None]:
     """Write the intent, and look again at what others wrote before it."""
     if not step.carry:
         if step.drafts:
-            yield ctx.write(step.drafts)
+            written = yield ctx.write(step.drafts)
+            if step.span is not None:
+                step.span.wrote(written)
         return
     kept = step.drafts  # a question and its answer, where a trial's approver has said yes at once
     try:
@@ -311,30 +351,20 @@ def intend(ctx: Context, step: Step) -> Steps[None]:
     except Conflict as conflict:
         with ctx.core.lock:
             _take_back(ctx, step)
-            step.verdict = verdict_of([_conflicted(conflict)], step.verdict.level)
+            step.verdict = of_a_conflict(conflict, step.verdict.level)
             step.guards = []
             _deny(ctx, step)
         if not (held.carried_before(step.verdict) and step.cause.partition("~")[1]):
             yield ctx.write(step.drafts)
         return
+    if step.span is not None:
+        step.span.wrote(written)
     with ctx.core.lock:
         draft = _recheck(ctx, step, written)
         if step.approval is not None:
             step.approval.settled = True
     if draft is not None:
         yield ctx.write([draft], _given_back(step))
-
-
-def _conflicted(conflict: Conflict) -> Reason:
-    short = budgets.reason_of(conflict)
-    if short is not None:
-        return short
-    guard = conflict.guard
-    if isinstance(guard, Claim) and guard.key.startswith("key/"):
-        text = "The same key was used for a call with other arguments. Repeat that call as it was, or escalate."
-        return Reason(rule="idempotent", code="same_key", text=text, ruling="deny")
-    text = "Somebody else has carried this approved action already: do not call it again."
-    return Reason(rule="approval", code=held.CARRIED_BEFORE, text=text, ruling="deny")
 
 
 def _recheck(ctx: Context, step: Step, written: Sequence[Entry]) -> Draft | None:
@@ -364,20 +394,12 @@ def _recheck(ctx: Context, step: Step, written: Sequence[Entry]) -> Draft | None
 
 def _deny(ctx: Context, step: Step) -> None:
     """The call ends here. The third denial on the same ground, and what the contract names, end the run."""
-    text, action, state = step.verdict.text, step.action, ctx.state
-    step.outcome = Outcome(status="denied", done="blocked", text=text)
-    over: str | None = None
-    if ctx.gate.enforce and state.status == "open":
-        denied = state.deny(action.tool, action.args, step.verdict.rule)
-        if denied >= REPEATS and ctx.escalates_on("repeated_denial"):
-            over = "the same call was denied repeatedly"
-            text += " The same call was denied again and again, so a person takes over: tell the user so."
-        elif step.verdict.reasons and step.verdict.reasons[0].code == "budget" and ctx.escalates_on("budget"):
-            over = step.verdict.reasons[0].text
-            text += " A person takes over: tell the user so."
-        step.outcome = replace(step.outcome, text=text)
-    elif ctx.gate.enforce:
+    action, state = step.action, ctx.state
+    text, over = step.verdict.text, None
+    if ctx.gate.enforce:
+        text, over = told_of_denial(ctx.gate.policy, state, action, step.verdict)
         state.deny(action.tool, action.args, step.verdict.rule)
+    step.outcome = Outcome(status="denied", done="blocked", text=text)
     step.drafts = [*ctx.opening(step), ctx.verdict(step)]
     if over is not None:
         ctx.set_status("escalated", over)
@@ -386,12 +408,8 @@ def _deny(ctx: Context, step: Step) -> None:
 
 def _diverge(ctx: Context, step: Step) -> None:
     """The agent, driven again, does what it did not do before: nothing is executed."""
-    text = (
-        "This run was driven again and took another way than before, so nothing more is done. A person takes over: "
-        "tell the user so."
-    )
-    step.verdict = verdict_of([Reason(rule="journal", code="diverged", text=text, ruling="deny")], "shadow")
-    step.outcome = Outcome(status="denied", done="blocked", text=text)
+    step.verdict = of_another_way()
+    step.outcome = Outcome(status="denied", done="blocked", text=step.verdict.text)
     step.drafts = [ctx.action(step), ctx.verdict(step)]
     why = f"driven again, it called {step.action.tool} where it had not done so before"
     ctx.set_status("escalated", why)

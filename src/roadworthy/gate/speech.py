@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.core.types import STRICTNESS, Done, Outcome, Reason
@@ -13,6 +14,8 @@ from roadworthy.gate.core import AskUser, Steps
 from roadworthy.gate.entries import Context
 from roadworthy.gate.passage import blocked, call
 from roadworthy.gate.people import held
+from roadworthy.gate.policy import Policy
+from roadworthy.gate.state import RunState
 
 _log = logging.getLogger("roadworthy.gate")
 
@@ -46,32 +49,49 @@ def _hear(ctx: Context, text: str, at: datetime, last: datetime, answers: str | 
 
 def _scope(ctx: Context, text: str) -> Steps[None]:
     """Find out from a turn of the user what this run is for, where the application has not said so."""
-    from roadworthy.gate.scope import classify
-
     gate, state = ctx.gate, ctx.state
     if ctx.core.given or state.status != "open" or gate.policy.scope is None:
         return
-    found = classify(gate.policy.scope, text)
-    wanted = [name for name in found.within if gate.may_use(name, state.principal)]
-    if found.certainty == "in" and wanted:
-        state.scope = "in"
-        for name in wanted:
-            if name not in state.capabilities:
-                yield ctx.write([ctx.draft("run", {"opened": name, "by": "scope"})])
-                with ctx.core.lock:
-                    state.open(name)
-        return
-    if state.capabilities:
-        return  # a later turn that is hard to place takes nothing away
-    scope = "out" if found.certainty == "out" else "uncertain"
-    if scope != state.scope:
-        yield ctx.write([ctx.draft("run", {"scope": scope, "by": "scope"})])
-        state.scope = scope
-    if state.scope == "out" and ctx.escalates_on("out_of_scope"):
+    found = placed(gate.policy, state, text)
+    for name in found.opened:
+        yield ctx.write([ctx.draft("run", {"opened": name, "by": "scope"})])
+        with ctx.core.lock:
+            state.open(name)
+    if found.scope is not None and found.scope != state.scope:
+        if found.scope != "in":
+            yield ctx.write([ctx.draft("run", {"scope": found.scope, "by": "scope"})])
+        state.scope = found.scope
+    if found.scope == "out" and ctx.escalates_on("out_of_scope"):
         why = "what the user wants is not what this agent is for"
         with ctx.core.lock:
             ctx.set_status("escalated", why)
         yield ctx.write([ctx.handover(why)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What a turn of the user says of what a run is for."""
+
+    opened: tuple[str, ...] = ()
+    """The capabilities that it opens, in the order in which they are opened."""
+    scope: Literal["in", "uncertain", "out"] | None = None
+    """None: it changes nothing."""
+
+
+def placed(policy: Policy, state: RunState, text: str) -> Placed:
+    """What a turn of the user opens, where nobody else has said what the run is for. As pure as a decision."""
+    from roadworthy.gate.scope import classify
+
+    if policy.scope is None:
+        return Placed()
+    found = classify(policy.scope, text)
+    spec = policy.contract.principals.get(state.principal)
+    wanted = [name for name in found.within if spec is None or name in spec.capabilities]
+    if found.certainty == "in" and wanted:
+        return Placed(opened=tuple(name for name in wanted if name not in state.capabilities), scope="in")
+    if state.capabilities:
+        return Placed()  # a later turn that is hard to place takes nothing away
+    return Placed(scope="out" if found.certainty == "out" else "uncertain")
 
 
 def say(ctx: Context, text: str, sink: Sink = "reply", *, shown: bool = True) -> Steps[Outcome]:
@@ -86,27 +106,34 @@ def say(ctx: Context, text: str, sink: Sink = "reply", *, shown: bool = True) ->
     if past is not None:
         return past
     with ctx.core.lock:
-        outcome, reasons, stopped = _weighed(ctx, text, sink)
-    body: dict[str, object] = {"text": text, "done": outcome.done if shown or not outcome.ok else "blocked"}
-    if sink != "reply":
-        body["sink"] = sink
-    if stopped:
-        body |= {"status": "denied", "told": outcome.text}
-    if reasons:
-        body["reasons"] = [
-            {"rule": r.rule, "code": r.code, "text": r.text, "ruling": r.ruling, "enforced": r in stopped}
-            for r in reasons
-        ]
+        weighed = _weighed(ctx, text, sink)
+    outcome = weighed.outcome
     try:
-        yield ctx.write([ctx.draft("said", body)])
+        yield ctx.write([ctx.draft("said", said_body(text, sink, weighed, shown=shown))])
     except LedgerError as error:
         return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
     with ctx.core.lock:
         if outcome.ok and outcome.done == "executed" and shown:
             ctx.state.said(text, question=sink == "ask_user")
-        elif stopped and sink == "reply":
+        elif weighed.stopped and sink == "reply":
             ctx.state.withheld += 1
     return outcome
+
+
+def said_body(text: str, sink: Sink, weighed: Weighed, *, shown: bool) -> dict[str, Any]:
+    """The body of a `said` entry."""
+    outcome = weighed.outcome
+    body: dict[str, Any] = {"text": text, "done": outcome.done if shown or not outcome.ok else "blocked"}
+    if sink != "reply":
+        body["sink"] = sink
+    if weighed.stopped:
+        body |= {"status": "denied", "told": outcome.text}
+    if weighed.reasons:
+        body["reasons"] = [
+            {"rule": r.rule, "code": r.code, "text": r.text, "ruling": r.ruling, "enforced": r in weighed.stopped}
+            for r in weighed.reasons
+        ]
+    return body
 
 
 def may_say(ctx: Context, text: str) -> Outcome:
@@ -114,30 +141,44 @@ def may_say(ctx: Context, text: str) -> Outcome:
     journal = ctx.core.journal
     with ctx.core.lock:
         past = journal.look_said(text) if journal is not None else None
-        return past if past is not None else _weighed(ctx, text, "reply")[0]
+        return past if past is not None else _weighed(ctx, text, "reply").outcome
 
 
-def _weighed(ctx: Context, text: str, sink: Sink) -> tuple[Outcome, Sequence[Reason], Sequence[Reason]]:
-    """What would come of saying something, all that speaks against it, and what of that holds it back."""
-    reasons = judged(ctx, text, sink)
-    stopped = [r for r in reasons if r.enforced and r.ruling != "allow"] if ctx.gate.enforce else []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """What would come of telling somebody a text."""
+
+    outcome: Outcome
+    reasons: Sequence[Reason]
+    """All that speaks against it."""
+    stopped: Sequence[Reason]
+    """What of that holds it back, the strictest first."""
+
+
+def _weighed(ctx: Context, text: str, sink: Sink) -> Weighed:
+    return weigh(ctx.gate.policy, ctx.state, text, sink, enforce=ctx.gate.enforce)
+
+
+def weigh(policy: Policy, state: RunState, text: str, sink: Sink, *, enforce: bool) -> Weighed:
+    """What would come of saying something. As pure as a decision; `enforce`: whether the gate does more than watch."""
+    reasons = judged(policy, state, text, sink)
+    stopped = [r for r in reasons if r.enforced and r.ruling != "allow"] if enforce else []
     if not stopped:
-        done: Done = "simulated" if ctx.shadow() else "executed"
-        return Outcome(status="ok", done=done, value=text, text=text), reasons, stopped
+        done: Done = "simulated" if enforce and state.all_in_shadow else "executed"
+        return Weighed(outcome=Outcome(status="ok", done=done, value=text, text=text), reasons=reasons, stopped=stopped)
     stopped.sort(key=lambda r: -STRICTNESS[r.ruling])
     told = f"The user was not told this. {' '.join(dict.fromkeys(r.text for r in stopped))}"
-    return Outcome(status="denied", done="blocked", text=told), reasons, stopped
+    return Weighed(outcome=Outcome(status="denied", done="blocked", text=told), reasons=reasons, stopped=stopped)
 
 
-def judged(ctx: Context, text: str, sink: Sink) -> Sequence[Reason]:
+def judged(policy: Policy, state: RunState, text: str, sink: Sink) -> Sequence[Reason]:
     """What speaks against telling somebody a text."""
-    policy = ctx.gate.policy
     if policy.flow is None:
         return ()
     from roadworthy.gate.flow.judge import judge_text
 
     try:
-        return judge_text(policy, ctx.state, sink, text)
+        return judge_text(policy, state, sink, text)
     except Exception as error:  # nobody may take a broken check for a yes, nor be broken by one
         _log.exception("a text to the user could not be judged")
         why = f"This could not be judged ({type(error).__name__}). Write less, or escalate to a person."
@@ -176,7 +217,9 @@ def escalate(ctx: Context, reason: str) -> Steps[Outcome]:
     if ctx.state.status != "open":
         return blocked(f"This run is {ctx.state.status}: nothing is left to hand over.")
     with ctx.core.lock:
-        stopped = [r for r in judged(ctx, reason, "escalate") if r.enforced and r.ruling == "deny"]
+        stopped = [
+            r for r in judged(ctx.gate.policy, ctx.state, reason, "escalate") if r.enforced and r.ruling == "deny"
+        ]
     if stopped and ctx.gate.enforce:
         return blocked(" ".join(dict.fromkeys(r.text for r in stopped)))
     if spec is not None and spec.tool is not None and ctx.gate.has_function(spec.tool):

@@ -208,6 +208,11 @@ class RunState:
                 lowest = self.levels[name]
         return lowest
 
+    @property
+    def all_in_shadow(self) -> bool:
+        """Whether all that is open is in shadow; not where nothing is."""
+        return bool(self.capabilities) and all(self.levels[name] == "shadow" for name in self.capabilities)
+
     def open_for(self, tool: ToolPolicy) -> list[str]:
         """The open capabilities that list a tool, in the order in which they were opened."""
         return [name for name in self.capabilities if name in tool.capabilities]

@@ -20,7 +20,8 @@ from typing import Any, Final, Literal, cast
 from roadworthy.contract.model import Contract
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import Conflict, UsageError
-from roadworthy.core.types import Action, Claim, Entry, Outcome, Reason, Status, Verdict
+from roadworthy.core.types import Action, Claim, Entry, Outcome, Status
+from roadworthy.gate import telemetry
 from roadworthy.gate.carry import ToolFunction, is_async
 from roadworthy.gate.core import Steps, cause_of
 from roadworthy.gate.entries import Context, Step
@@ -28,6 +29,7 @@ from roadworthy.gate.passage import at_path, conclude, was_done
 from roadworthy.gate.policy import Policy, ToolPolicy
 from roadworthy.gate.replay import root_of
 from roadworthy.gate.values import MISSING, BadValue
+from roadworthy.gate.verdicts import of_an_undo
 
 Came = Literal["undone", "not_done", "left"]
 """`undone`: it was taken back. `not_done`: it never happened, as its look-up shows. `left`: a person must see to it."""
@@ -438,6 +440,19 @@ def _effect(deed: _Deed, tool: ToolPolicy) -> str:
 def _compensate(
     work: _Undo, deed: _Deed, tool: ToolPolicy, back: ToolPolicy, args: Mapping[str, Any]
 ) -> Steps[Reversal]:
+    span = telemetry.span_of(work.ctx)
+    steps = _carry_back(work, deed, tool, back, args, span)
+    return steps if span is None else span.around(steps)
+
+
+def _carry_back(
+    work: _Undo,
+    deed: _Deed,
+    tool: ToolPolicy,
+    back: ToolPolicy,
+    args: Mapping[str, Any],
+    span: telemetry.CallSpan | None,
+) -> Steps[Reversal]:
     ctx, effect = work.ctx, _effect(deed, tool)
     if effect in work.taken:
         return _back(work, deed, work.taken[effect])
@@ -445,10 +460,12 @@ def _compensate(
         step = _step(work, deed, tool, back, args, effect)
         claim = Claim(key=f"undo/{effect}" if attempt == 1 else f"undo/{effect}/{attempt}", value=step.action.id)
         step.guards = [claim]
+        if span is not None:
+            span.open(step)
         with ctx.core.lock:
             ctx.core.flying += 1
         try:
-            yield ctx.write([ctx.action(step), ctx.verdict(step), ctx.intent(step)], step.guards)
+            written = yield ctx.write([ctx.action(step), ctx.verdict(step), ctx.intent(step)], step.guards)
         except Conflict as conflict:
             ctx.core.landed()
             other = str(conflict.found)
@@ -459,7 +476,11 @@ def _compensate(
         except BaseException:
             ctx.core.landed()
             raise
+        if span is not None:
+            span.wrote(written)
         outcome = yield from conclude(ctx, step, None)
+        if span is not None:
+            span.came(outcome)
         return (yield from _came(work, deed, tool, back, step.action, outcome))
     return _left(deed, "failed", f"{deed.tool} was not taken back: {back.name} was tried {ATTEMPTS} times.")
 
@@ -552,10 +573,7 @@ def _step(work: _Undo, deed: _Deed, tool: ToolPolicy, back: ToolPolicy, args: Ma
         ctx.core.calls += 1
         identity = f"{ctx.core.id}#{ctx.core.calls}{ctx.core.session}"
         level = ctx.state.level_of(tool)
-    text = f"{work.by} takes back {deed.tool} ({deed.action}): {work.because}"
-    verdict = Verdict(
-        ruling="allow", level=level, reasons=(Reason(rule="undo", code="undo", text=text, ruling="allow"),)
-    )
+    verdict = of_an_undo(level, by=work.by, because=work.because, action=deed.action, tool=deed.tool)
     action = _as_action(ctx, identity, back, args)
     step = Step(action=action, tool=back, verdict=verdict, realm=ctx.gate.world, cause=identity)
     step.by, step.serves, step.carry = "undo", deed.action, True

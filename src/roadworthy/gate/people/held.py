@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Action, Claim, Draft, Outcome, Reason, Verdict
+from roadworthy.gate import telemetry
 from roadworthy.gate.carry import ToolFunction, is_async
 from roadworthy.gate.core import Blocking, Steps, cause_of
 from roadworthy.gate.decide import decide, normalise, verdict_of
 from roadworthy.gate.people.answers import Answering, Question
 from roadworthy.gate.people.questions import Pending, asks, news_of, pending_of, why_of
-from roadworthy.gate.policy import USER, ToolPolicy
+from roadworthy.gate.policy import USER, Policy, ToolPolicy
 from roadworthy.gate.state import frozen
+from roadworthy.gate.verdicts import CARRIED_BEFORE
 
 if TYPE_CHECKING:
     from roadworthy.gate.entries import Context, Step
@@ -26,10 +28,9 @@ def ask(ctx: Context, step: Step, fn: ToolFunction | None) -> bool:
     gate, state = ctx.gate, ctx.state
     tool, action, verdict = cast("ToolPolicy", step.tool), step.action, step.verdict
     grounds = asks(verdict)
-    users = [rule for rule in tool.rules if rule.role == USER and any(r.rule == rule.id for r in grounds)]
-    if users:
-        step.question = _user_question(ctx, tool, action, users[0].because)
-        text = f"The user must say yes first. Ask them, in these words: {step.question}"
+    step.question = user_question(gate.policy, action, grounds)
+    if step.question is not None:
+        text = told_to_ask(step.question)
         step.outcome = Outcome(status="clarify", done="blocked", value=step.question, text=text)
         step.drafts = [*ctx.opening(step), ctx.verdict(step)]
         return False
@@ -71,10 +72,12 @@ def ask(ctx: Context, step: Step, fn: ToolFunction | None) -> bool:
         if answer:
             step.drafts = questions
             return True
-        step.outcome = Outcome(status="denied", done="blocked", text=f"{role or 'A person'} said no. {verdict.text}")
+        step.outcome = Outcome(status="denied", done="blocked", text=told_no(role, verdict))
         step.drafts = [*opening, ctx.verdict(step), *questions]
         return False
     state.pending[action.id] = pending
+    if step.span is not None:
+        pending.trace = step.span.trace
     if fn is not None:
         ctx.core.functions = ctx.core.functions or {}
         ctx.core.functions[tool.name] = fn
@@ -102,12 +105,24 @@ def _suspends(ctx: Context, pending: Pending) -> bool:
     return pending.suspend and ctx.state.suspendable
 
 
-def _user_question(ctx: Context, tool: ToolPolicy, action: Action, because: str) -> str:
-    read = ", ".join(f"{name} {value}" for name, value in action.args.items())
-    return f"{because} Shall I go on with {ctx.gate.contract.model_name(tool.name)}{': ' if read else ''}{read}?"
+def user_question(policy: Policy, action: Action, grounds: Sequence[Reason]) -> str | None:
+    """What the user is asked before an action, in words; None where the grounds ask for no word of the user."""
+    names = {reason.rule for reason in grounds}
+    for rule in policy.tools[action.tool].rules:
+        if rule.role == USER and rule.id in names:
+            read = ", ".join(f"{name} {value}" for name, value in action.args.items())
+            called = policy.contract.model_name(action.tool)
+            return f"{rule.because} Shall I go on with {called}{': ' if read else ''}{read}?"
+    return None
 
 
-def _question_draft(ctx: Context, step: Step, pending: Pending, question: Question) -> Draft:
+def told_to_ask(question: str) -> str:
+    """What the agent is told that is to put a question to the user."""
+    return f"The user must say yes first. Ask them, in these words: {question}"
+
+
+def question_body(pending: Pending, question: Question) -> dict[str, Any]:
+    """The body of a `question` entry."""
     body: dict[str, Any] = {
         "question": question.id,
         "action": pending.action,
@@ -128,8 +143,18 @@ def _question_draft(ctx: Context, step: Step, pending: Pending, question: Questi
         body["meanwhile"] = "suspend"
     if pending.origins:
         body["origins"] = {name: list(found) for name, found in pending.origins.items()}
+    return body
+
+
+def _question_draft(ctx: Context, step: Step, pending: Pending, question: Question) -> Draft:
     # At the time of the decision, so that whoever makes the question anew comes to the same one.
+    body = question_body(pending, question)
     return ctx.draft("question", body, cause=step.cause, realm=step.realm, at=pending.at)
+
+
+def told_no(role: str | None, verdict: Verdict) -> str:
+    """What the agent of a trial is told whose approver says no at once."""
+    return f"{role or 'A person'} said no. {verdict.text}"
 
 
 def _held(pending: Pending) -> Outcome:
@@ -162,9 +187,6 @@ def discharged(verdict: Verdict, approval: Pending) -> Verdict:
         else:
             reasons.append(reason)
     return replace(verdict_of(reasons, verdict.level), origins=verdict.origins)
-
-
-CARRIED_BEFORE = "carried_before"
 
 
 def carried_before(verdict: Verdict) -> bool:
@@ -200,8 +222,6 @@ def settle(ctx: Context) -> Steps[int]:
 
 
 def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mapping[str, Any] | None) -> Steps[int]:
-    from roadworthy.gate.passage import begin_carrying, conclude, intend
-
     tool = ctx.gate.policy.tools[pending.tool]
     if ruling not in ("approve", "edit"):
         outcome, over = _refused(pending, ruling, answer)
@@ -234,7 +254,26 @@ def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mappi
     function = ctx.gate.function_for(tool.name, fn)
     if function is None or (is_async(function) and (yield Blocking())):
         return 0  # nobody here can do it; a worker with the tools, async code, or the next call will
+    span = telemetry.span_of(ctx)
+    steps = _carry_decided(ctx, pending, ruling, args, fn, span)
+    return (yield from steps if span is None else span.around(steps))
+
+
+def _carry_decided(
+    ctx: Context,
+    pending: Pending,
+    ruling: Answering,
+    args: Mapping[str, Any],
+    fn: ToolFunction | None,
+    span: telemetry.CallSpan | None,
+) -> Steps[int]:
+    """Carry what people have agreed to, where it still may be."""
+    from roadworthy.gate.passage import begin_carrying, conclude, intend
+
+    tool = ctx.gate.policy.tools[pending.tool]
     step = _again(ctx, pending, tool, args)
+    if span is not None:
+        span.open(step, held_in=pending.trace)
     with ctx.core.lock:
         step.verdict = discharged(decide(ctx.gate.policy, ctx.state, step.action, now=step.action.at), pending)
         step.realm = ctx.realm(step.verdict.level)
@@ -252,6 +291,8 @@ def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mappi
         if step.verdict.ruling == "deny":
             with ctx.core.lock:
                 ctx.state.deny(tool.name, args, step.verdict.rule)
+        if span is not None:
+            span.came(outcome)
         _tell(ctx, pending, outcome)
         return 1
     yield from intend(ctx, step)
@@ -268,6 +309,8 @@ def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mappi
         return 1
     pending.settled = True
     outcome = yield from conclude(ctx, step, fn)
+    if span is not None:
+        span.came(outcome)
     _tell(ctx, pending, outcome)
     return 1
 
