@@ -20,6 +20,8 @@ from roadworthy.gate.replay import Replay
 from roadworthy.gate.state import RunState
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from roadworthy.gate.gate import Gate
     from roadworthy.gate.stops import Stops
     from roadworthy.ledger.store import Appender
@@ -93,6 +95,7 @@ class Core:
         "lock",
         "replay",
         "session",
+        "span",
         "state",
         "stops",
         "unrecorded",
@@ -120,6 +123,8 @@ class Core:
         """What is stopped, as far as the run has followed the ledger; None where nothing ever was."""
         self.unrecorded = 0
         """Reads that were made while the ledger could not be written, as far as the contract lets them."""
+        self.span: Span | None = None
+        """Of the drive that goes on now, for whoever listens."""
         self._quiet: threading.Condition | None = None
 
     @property

@@ -11,12 +11,13 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import uuid4
 
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome, Realm
-from roadworthy.gate import passage, speech
+from roadworthy.gate import passage, speech, telemetry
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.core import AskUserChannel as AskUser
 from roadworthy.gate.core import Core as Core
@@ -41,7 +42,7 @@ def current_run() -> Run | None:
 class Run:
     """One conversation or job of one agent for one subject. Made by `Gate.run`; safe to share between threads."""
 
-    __slots__ = ("__dict__", "_core", "_ctx", "_state", "gate", "id")
+    __slots__ = ("__dict__", "_core", "_ctx", "_drives", "_state", "gate", "id")
 
     def __init__(self, gate: Gate, core: Core, *, ask_user: AskUser | None) -> None:
         self.gate = gate
@@ -49,6 +50,8 @@ class Run:
         self._core = core
         self._state = core.state
         self._ctx = Context(gate, core, ask_user)
+        self._drives: list[telemetry.Drive] = []
+        """The `with` blocks that go on now, where somebody listens."""
 
     # -- what the application and the adapters read ---------------------------------------------------------------
 
@@ -100,16 +103,26 @@ class Run:
         return journal is not None and journal.left > 0
 
     def __enter__(self) -> Self:
+        drive = telemetry.enter_run(self.gate, self._core)
+        if drive is not None:
+            self._drives.append(drive)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Leaving the block ends nothing: a run may be opened again by its id."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leaving the block ends nothing but its span: a run may be opened again by its id."""
+        if self._drives:
+            telemetry.leave_run(self._drives, error)
 
     async def __aenter__(self) -> Self:
-        return self
+        return self.__enter__()
 
-    async def __aexit__(self, *_: object) -> None:
-        """Leaving the block ends nothing: a run may be opened again by its id."""
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """As `__exit__`."""
+        self.__exit__(kind, error, trace)
 
     @contextmanager
     def bind(self) -> Generator[Self]:

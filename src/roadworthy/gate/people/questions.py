@@ -44,6 +44,8 @@ class Pending:
     subject: str | None = None
     capability: str | None = None
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    trace: str | None = None
+    """The span in which it was held, as the action's entry names it."""
 
     @property
     def key(self) -> Any:
@@ -211,6 +213,7 @@ def recall(state: RunState, policy: Policy, entry: Entry, ledger: str, action: M
         capability=action.get("capability"),
         origins=verdict.origins,
     )
+    pending.trace = action.get("trace")
     state.pending[identity] = pending
     if pending.suspend and state.suspendable and state.status == "open":
         state.status, state.status_why = "held", why_of(pending)
