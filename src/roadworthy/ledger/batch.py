@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from functools import partial
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Draft, Entry, Guard
@@ -55,7 +54,7 @@ class Batch:
                     raise conflict
             first = len(self._rows)
             self._rows += rows
-        return Appended(rows, partial(self._place, first))
+        return Appended(len(rows), lambda i: entry_of(rows[i], self._place(first, i)))
 
     def _place(self, first: int, index: int) -> Place:
         at = first + index

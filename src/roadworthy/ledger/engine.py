@@ -7,10 +7,10 @@ from typing import Protocol, TypeAlias
 
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Guard
-from roadworthy.ledger.rows import Place, Row, RunSummary
+from roadworthy.ledger.heads import Bundle, Group
 
-Append: TypeAlias = tuple[Sequence[Row], Sequence[Guard]]
-"""Rows that belong together, and what must hold for them to be written."""
+Append: TypeAlias = tuple[Sequence[Bundle], Sequence[Guard]]
+"""Entries that belong together, and what must hold for them to be written."""
 
 
 class Busy(LedgerError):
@@ -18,7 +18,7 @@ class Busy(LedgerError):
 
 
 class Store(Protocol):
-    """Keeps rows on a medium. `write` is called by one thread at a time, everything else by any."""
+    """Keeps groups on a medium. `write` is called by one thread at a time, everything else by any."""
 
     read_only: bool
 
@@ -29,10 +29,10 @@ class Store(Protocol):
 
     @property
     def id(self) -> str:
-        """What tells this store from all others, for as long as it exists. Raises LedgerError where it has none yet."""
+        """What tells this store from all others, for as long as it exists."""
         ...
 
-    def write(self, appends: Sequence[Append]) -> list[list[Place] | Conflict]:
+    def write(self, appends: Sequence[Append]) -> list[list[Group] | Conflict]:
         """Write the appends in one transaction, and return once they are durable.
 
         An append whose guards do not all hold is left out, whole, and the others are written. Guards see what earlier
@@ -41,18 +41,44 @@ class Store(Protocol):
         """
         ...
 
-    def read(
+    def groups(
         self, *, run: str | None, kind: str | None, world: str | None, after: int, limit: int
-    ) -> Sequence[tuple[Row, Place]]:
-        """At most `limit` committed rows with seq > after, in order of seq."""
+    ) -> Sequence[Group]:
+        """At most `limit` committed groups that may hold such entries with seq > after, in order.
+
+        With `kind` of LOOKED_FOR, only groups that hold one; with others they may hold none.
+        """
         ...
 
-    def runs(self, *, world: str | None, limit: int | None) -> Sequence[RunSummary]:
-        """Runs, the latest active first."""
+    def sought(self, kind: str, after: int) -> Sequence[int]:
+        """The places of all entries of a kind of LOOKED_FOR with seq > after, in order."""
         ...
 
-    def controls(self, after: int) -> Sequence[tuple[Row, Place]]:
-        """Rows of the kinds that control running gates, with seq > after. Cheap where nothing was committed since."""
+    def recent_runs(self, *, world: str | None, limit: int | None) -> Sequence[str]:
+        """Ids of runs, the latest active first; with `world`, those whose first entry is of it."""
+        ...
+
+    def control_groups(self, after: int) -> Sequence[Group]:
+        """Groups that hold entries of the kinds that control running gates, with last > after.
+
+        Cheap where nothing was committed since.
+        """
+        ...
+
+    def tip(self) -> tuple[int, str]:
+        """How many entries there are, and the checkpoint of the last commit; `(0, "")` in a ledger without entries."""
+        ...
+
+    def tile(self, level: int, index: int) -> bytes | None:
+        """The hashes of a complete tile of the Merkle tree; None where it is not complete."""
+        ...
+
+    def cosigned(self) -> Sequence[tuple[int, str]]:
+        """Checkpoints that witnesses have signed, by size."""
+        ...
+
+    def keep_cosigned(self, size: int, note: str) -> None:
+        """Keep a checkpoint that a witness has signed, in place of one of the same size. Durable on return."""
         ...
 
     def close(self) -> None:

@@ -38,6 +38,9 @@ OF_THE_WHOLE: frozenset[Kind] = frozenset(
 SOUGHT: tuple[Kind, ...] = ("question", "answer", "undo", "observation", "drift")
 """Kinds that belong to runs, and are looked for over the whole ledger. What stands here is part of the format."""
 
+LOOKED_FOR: frozenset[str] = OF_THE_WHOLE | frozenset(SOUGHT)
+"""Kinds whose entries can be found without reading all others."""
+
 _KINDS = frozenset(get_args(Kind))
 _WORLDS = frozenset(get_args(Realm))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,8 +67,11 @@ class RunSummary:
     """Entries by kind."""
 
 
-def row_of(draft: Draft) -> Row:
-    """A draft as it will be stored. Raises LedgerError for what no ledger can keep."""
+def row_of(draft: Draft, public: Mapping[str, Any] | None = None) -> Row:
+    """A draft as it will be stored, with nothing but its public fields where these are given.
+
+    Raises LedgerError for what no ledger can keep.
+    """
     kind, world = draft.kind, draft.world
     if kind not in _KINDS or world not in _WORLDS:
         raise LedgerError(
@@ -80,19 +86,27 @@ def row_of(draft: Draft) -> Row:
         if name is not None and not name.isascii():
             _check_text(name, kind)
     try:
-        body = dumps(draft.body)
         at = _microseconds(draft.at)
+    except (TypeError, ValueError) as cause:
+        raise LedgerError(f"an entry of kind {kind!r} cannot be written: {cause}; times are aware") from cause
+    return at, world, draft.run, kind, draft.cause, written(draft.body if public is None else public, kind)
+
+
+def written(body: Any, kind: str, count: int = 1) -> bytes:
+    """The bytes of what so many entries say, one of this kind. Raises LedgerError for what no ledger can keep."""
+    try:
+        found = dumps(body)
     except (TypeError, ValueError, RecursionError) as cause:
         raise LedgerError(
             f"an entry of kind {kind!r} cannot be written: {cause or type(cause).__name__}; bodies hold text, numbers, "
             "lists and mappings, and times are aware"
         ) from cause
-    if len(body) > MAX_BODY:
+    if len(found) > MAX_BODY * count:
         raise LedgerError(
-            f"an entry of kind {kind!r} has {len(body):,} bytes, and {MAX_BODY:,} is the most: keep the large part "
+            f"an entry of kind {kind!r} has {len(found):,} bytes, and {MAX_BODY:,} is the most: keep the large part "
             "somewhere else and write down where"
         )
-    return at, world, draft.run, kind, draft.cause, body
+    return found
 
 
 def _check_text(name: str, kind: str) -> None:
@@ -143,6 +157,11 @@ def entry_of(row: Row, place: Place) -> Entry:
     )
 
 
+def binding(ledger_id: str) -> bytes:
+    """What sealed fields are bound to: in another ledger they do not open."""
+    return b"roadworthy/1/" + ledger_id.encode()
+
+
 def time_of(microseconds: int) -> datetime:
     """A stored time. Raises LedgerError for one outside of the calendar."""
     try:
@@ -154,24 +173,22 @@ def time_of(microseconds: int) -> datetime:
 class Appended(Sequence[Entry]):
     """The entries that an append made, in order. They are built when they are looked at, which few callers do."""
 
-    __slots__ = ("_place", "_rows")
+    __slots__ = ("_at", "_count")
 
-    def __init__(self, rows: Sequence[Row], place: Callable[[int], Place]) -> None:
-        self._rows = rows
-        self._place = place
+    def __init__(self, count: int, at: Callable[[int], Entry]) -> None:
+        self._count = count
+        self._at = at
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[Entry, ...]: ...
     def __getitem__(self, index: int | slice) -> Entry | tuple[Entry, ...]:
-        at = range(len(self._rows))[index]
-        if isinstance(at, range):
-            return tuple(entry_of(self._rows[i], self._place(i)) for i in at)
-        return entry_of(self._rows[at], self._place(at))
+        at = range(self._count)[index]
+        return tuple(map(self._at, at)) if isinstance(at, range) else self._at(at)
 
 
 def pack(rows: Iterable[Row]) -> bytes:

@@ -11,37 +11,42 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from sqlalchemy import Index, Select, Table, bindparam, func, select, text
+from sqlalchemy import Select, Table, bindparam, func, literal_column, select, text
 from sqlalchemy.dialects import sqlite as dialects
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
-from roadworthy.core.canonical import loads
 from roadworthy.core.errors import Conflict, LedgerError
-from roadworthy.core.types import Realm
+from roadworthy.ledger.compose import ORIGIN, Composer, Tip
 from roadworthy.ledger.engine import Append, Busy
-from roadworthy.ledger.guards import Tally
-from roadworthy.ledger.rows import CONTROLS, OF_THE_WHOLE, SOUGHT, Place, Row, RunSummary, time_of
+from roadworthy.ledger.heads import Group
+from roadworthy.ledger.merkle import leaf_hash
+from roadworthy.ledger.rows import CONTROLS, LOOKED_FOR
 from roadworthy.ledger.schema import (
-    OF_NO_RUN,
-    OF_SOUGHT_KIND,
+    OF_A_RUN,
     VERSION,
     about,
     accounts,
-    by_kind,
-    by_run,
-    by_sought,
     claims,
-    entries,
+    cosigned,
+    groups,
     identity,
+    metadata,
+    sought,
+    tiles,
+    tip,
 )
+from roadworthy.ledger.tree import Frontier
+
+if TYPE_CHECKING:
+    from roadworthy.ledger.vault import Vault
 
 APPLICATION_ID: Final = 0x52574C47
 """"RWLG": how `file` and we tell a ledger from other SQLite files."""
@@ -51,8 +56,6 @@ BUSY_S: Final = 5.0
 
 _FOREIGN_COMMITS: Final = 50
 """Commits of other processes between ours after which it is said that one writer would be faster."""
-
-_KNOWN_RUNS: Final = 20_000
 
 # SQLAlchemy's own writes an offset for SQLite, whose value it wants to be given.
 _LIMIT: Final = " LIMIT :limit"
@@ -68,26 +71,37 @@ def _sql(statement: ClauseElement) -> str:
 
 
 @cache
-def _insert() -> str:
-    names = [column.name for column in entries.columns]
-    return str(entries.insert().values({name: bindparam(name) for name in names}).compile(dialect=dialects.dialect()))
+def _insert(table: Table) -> str:
+    names = [column.name for column in table.columns]
+    return str(table.insert().values({name: bindparam(name) for name in names}).compile(dialect=dialects.dialect()))
 
 
 @cache
-def _read(*, run: bool, kind: bool, whole: bool, sought: bool, world: bool) -> str:
-    found: Select[Any] = select(entries).where(entries.c.seq > bindparam("after"))
+def _groups(*, run: bool, world: bool, kind: bool, sought_kind: bool) -> str:
+    found: Select[Any] = select(groups).where(groups.c.last > bindparam("after"))
     if run:
-        found = found.where(entries.c.run == bindparam("run"))
-    if kind:
-        found = found.where(entries.c.kind == bindparam("kind"))
-    if whole:
-        found = found.where(OF_NO_RUN)
-    if sought:
-        found = found.where(OF_SOUGHT_KIND)
+        found = found.where(groups.c.run == bindparam("run"))
+    else:
+        # The group that holds the entry after, or begins there: `last` has no index, `first` has.
+        least = select(func.coalesce(func.max(groups.c.first), literal_column("0")))
+        least = least.where(groups.c.first <= bindparam("after") + literal_column("1"))
+        found = found.where(groups.c.first >= least.scalar_subquery())
     if world:
-        found = found.where(entries.c.world == bindparam("world"))
-    order = entries.c.run_seq if run else entries.c.seq
-    return _sql(found.order_by(order)) + _LIMIT
+        found = found.where(groups.c.world == bindparam("world"))
+    if sought_kind:
+        holder = groups.alias()
+        ends = select(func.max(holder.c.first)).where(holder.c.first <= sought.c.seq).scalar_subquery()
+        places = select(ends).where(sought.c.kind == bindparam("kind"), sought.c.seq > bindparam("after"))
+        found = found.where(groups.c.first.in_(places))
+    elif kind:
+        found = found.where(text("instr(',' || kinds || ',', ',' || :kind || ',') > 0"))
+    return _sql(found.order_by(groups.c.run_first if run else groups.c.first)) + _LIMIT
+
+
+@cache
+def _sought() -> str:
+    found = select(sought.c.seq).where(sought.c.kind == bindparam("kind"), sought.c.seq > bindparam("after"))
+    return _sql(found.order_by(sought.c.seq))
 
 
 @cache
@@ -106,9 +120,10 @@ def _claimed() -> str:
 
 
 @cache
-def _keep_total() -> str:
-    put = dialects.insert(accounts).values(account=bindparam("account"), total=bindparam("total"))
-    return _sql(put.on_conflict_do_update(index_elements=["account"], set_={"total": put.excluded.total}))
+def _keep(table: Table, key: str) -> str:
+    put = dialects.insert(table).values({column.name: bindparam(column.name) for column in table.columns})
+    rest = {column.name: put.excluded[column.name] for column in table.columns if column.name != key}
+    return _sql(put.on_conflict_do_update(index_elements=[key], set_=rest))
 
 
 @cache
@@ -119,50 +134,31 @@ def _keep_claim() -> str:
 
 @cache
 def _controls() -> str:
-    kinds = text("kind IN ({})".format(", ".join(f"'{kind}'" for kind in CONTROLS)))
-    return _sql(select(entries).where(OF_NO_RUN, kinds, entries.c.seq > bindparam("after")).order_by(entries.c.seq))
+    kinds = text("sought.kind IN ({})".format(", ".join(f"'{kind}'" for kind in CONTROLS)))
+    holder = groups.alias()
+    ends = select(func.max(holder.c.first)).where(holder.c.first <= sought.c.seq).scalar_subquery()
+    places = select(ends).where(kinds, sought.c.seq > bindparam("after"))
+    return _sql(select(groups).where(groups.c.first.in_(places)).order_by(groups.c.first))
 
 
 @cache
-def _runs(*, world: bool) -> str:
+def _recent_runs(*, world: bool) -> str:
     spans = (
-        select(
-            entries.c.run,
-            func.min(entries.c.seq).label("first"),
-            func.max(entries.c.seq).label("last"),
-            func.count().label("entries"),
-        )
-        .where(entries.c.run.is_not(None))
-        .group_by(entries.c.run)
+        select(groups.c.run, func.min(groups.c.first).label("begin"), func.max(groups.c.last).label("ends"))
+        .where(OF_A_RUN)
+        .group_by(groups.c.run)
         .subquery()
     )
-    first, last = entries.alias(), entries.alias()
-    found = (
-        select(spans.c.run, spans.c.entries, first.c.world, first.c.at, last.c.at)
-        .join(first, first.c.seq == spans.c.first)
-        .join(last, last.c.seq == spans.c.last)
-        .order_by(spans.c.last.desc())
-    )
-    return _sql(found.where(first.c.world == bindparam("world")) if world else found) + _LIMIT
+    found = select(spans.c.run).order_by(spans.c.ends.desc())
+    if world:
+        found = found.join(groups, groups.c.first == spans.c.begin).where(groups.c.world == bindparam("world"))
+    return _sql(found) + _LIMIT
 
 
-@cache
-def _counts() -> str:
-    counted = select(entries.c.kind, func.count()).where(entries.c.run == bindparam("run")).group_by(entries.c.kind)
-    return _sql(counted.order_by(entries.c.kind))
-
-
-@cache
-def _story() -> str:
-    telling = text("kind IN ('run', 'handover', 'question', 'answer')")
-    told = select(entries.c.kind, entries.c.body).where(entries.c.run == bindparam("run"), telling)
-    return _sql(told.order_by(entries.c.run_seq))
-
-
-@cache
-def _last_action() -> str:
-    actions = select(entries.c.body).where(entries.c.run == bindparam("run"), text("kind = 'action'"))
-    return _sql(actions.order_by(entries.c.run_seq.desc())) + _LIMIT
+_RUN_END: Final = "SELECT run_first + last - first FROM groups WHERE run = ? ORDER BY run_first DESC LIMIT 1"
+_TIP: Final = "SELECT size, note FROM tip"
+_TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND idx = ?"
+_ROOTS: Final = "SELECT root FROM tiles WHERE level = ? AND idx >= ? ORDER BY idx"
 
 
 def trouble(cause: sqlite3.Error, name: str) -> LedgerError:
@@ -198,24 +194,34 @@ class SqliteStore:
     Raises LedgerError when the file is no ledger, is of a newer version, or cannot be opened.
     """
 
-    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path | None, *, read_only: bool = False, vault: Vault | None = None) -> None:
         self.read_only = read_only
         self._path = path
+        self._vault = vault
         self._id: str | None = None
-        self._tip = 0
-        self._tips: dict[str, int] = {}
-        self._foreign = 0
+        self._composer: Composer | None = None
         self._closed = False
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.RLock()
         self._control_lock = threading.Lock()
         self._control: sqlite3.Connection | None = None
         self._control_version = -1
-        self._known_controls: list[tuple[Row, Place]] = []
+        self._known_controls: list[Group] = []
         if path is not None:
             self._look_at(path)
         self._main = self._patiently(self._open_main)
         _open_stores.add(self)
+        if not read_only:
+            try:
+                self._begin()
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def writing(self) -> sqlite3.Connection:
+        """The connection that writes; for a commit alone."""
+        return self._main
 
     @property
     def name(self) -> str:
@@ -225,14 +231,10 @@ class SqliteStore:
     def id(self) -> str:
         if self._id is None:
             with self._reader() as connection:
-                if identity.name in self._tables(connection):
-                    found = connection.execute(_identity()).fetchone()
-                    self._id = found[0] if found is not None else None
-            if self._id is None:
-                raise LedgerError(
-                    f"the ledger {self.name} was written by an earlier version and has no id yet: open it once "
-                    "without read_only, and it gets one"
-                )
+                found = connection.execute(_identity()).fetchone()
+            if found is None:
+                raise LedgerError(f"the ledger {self.name} is damaged, its id is missing: restore it from a backup")
+            self._id = str(found[0])
         return self._id
 
     # -- opening --------------------------------------------------------------------------------------------------
@@ -292,18 +294,21 @@ class SqliteStore:
         known = self._known(connection)
         if self._path is not None:
             mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA fullfsync=ON")
-            connection.execute("PRAGMA checkpoint_fullfsync=ON")
+            self._synced(connection)
             sync = connection.execute("PRAGMA synchronous").fetchone()[0]
             if mode != "wal" or sync != 2:
                 raise LedgerError(
                     f"the ledger {self.name} cannot be kept safely there (journal {mode}, sync {sync}): put it on a "
                     "disk of this machine, not on a network drive"
                 )
-        if not known or self._beside(connection):
+        if not known:
             self._create(connection)
-        self._tip = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0]
+
+    @staticmethod
+    def _synced(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA fullfsync=ON")
+        connection.execute("PRAGMA checkpoint_fullfsync=ON")
 
     def _known(self, connection: sqlite3.Connection) -> bool:
         """Whether the tables are there; False for an empty file. Raises LedgerError for what is no ledger of ours."""
@@ -327,117 +332,97 @@ class SqliteStore:
     def _tables(connection: sqlite3.Connection) -> set[str]:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
-    def _beside(self, connection: sqlite3.Connection) -> list[Table | Index]:
-        """What a ledger of an earlier version lacks beside its entries."""
-        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        return [part for part in (identity, accounts, claims, by_sought) if part.name not in there]
-
     def _create(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             if not self._known(connection):  # nobody was faster
-                for table in (about, entries):
+                for table in metadata.sorted_tables:
                     connection.execute(_sql(CreateTable(table)))
-                for index in (by_run, by_kind):
-                    connection.execute(_sql(CreateIndex(index)))
+                    for index in table.indexes:
+                        connection.execute(_sql(CreateIndex(index)))
+                connection.execute("INSERT INTO identity (id) VALUES (?)", (secrets.token_hex(16),))
                 connection.execute("INSERT INTO ledger (version) VALUES (?)", (VERSION,))
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            for part in self._beside(connection):
-                connection.execute(_sql(CreateTable(part) if isinstance(part, Table) else CreateIndex(part)))
-                if part is identity:
-                    connection.execute("INSERT INTO identity (id) VALUES (?)", (secrets.token_hex(16),))
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
 
+    def _begin(self) -> None:
+        """Take up the tree where it stands. Raises LedgerError where the ledger is not what was written."""
+        origin = f"{ORIGIN}{self.id}"
+        keys = None
+        if self._vault is not None:
+            from roadworthy.ledger.sealing import LogKeys
+
+            keys = LogKeys(self._vault, self.id, origin)
+        self._composer = Composer(self.name, origin, keys)
+        with self._lock:
+            try:
+                self._main.execute("BEGIN")
+                try:
+                    self._composer.follow(self._stored_tip(self._main), _Medium(self))
+                finally:
+                    self._main.execute("COMMIT")
+            except sqlite3.Error as cause:
+                raise trouble(cause, self.name) from cause
+
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def write(self, appends: Sequence[Append]) -> list[list[Place] | Conflict]:
+    def write(self, appends: Sequence[Append]) -> list[list[Group] | Conflict]:
         with self._lock if self._path is None else contextlib.nullcontext():
             try:
                 return self._write(appends)
             except sqlite3.Error as cause:
                 raise trouble(cause, self.name) from cause
 
-    def _write(self, appends: Sequence[Append]) -> list[list[Place] | Conflict]:
-        connection = self._main
+    def _write(self, appends: Sequence[Append]) -> list[list[Group] | Conflict]:
+        connection, composer = self._main, cast("Composer", self._composer)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()
-            if seq != self._tip:
-                self._others_wrote()
-            elif len(self._tips) > _KNOWN_RUNS:
-                self._tips.clear()
-            tips = self._tips
-            tally: Tally | None = None
-            written: list[list[Place] | Conflict] = []
-            values: list[tuple[Any, ...]] = []
-            for rows, guards in appends:
-                if guards:
-                    tally = tally or Tally(self._total, self._claimed)
-                    conflict = tally.admit(guards)
-                    if conflict is not None:
-                        written.append(conflict)
-                        continue
-                places: list[Place] = []
-                for at, world, run, kind, cause, body in rows:
-                    seq += 1
-                    run_seq = 0
-                    if run is not None:
-                        last = tips.get(run)
-                        if last is None:
-                            (last,) = connection.execute(
-                                "SELECT coalesce(max(run_seq), 0) FROM entries WHERE run = ?", (run,)
-                            ).fetchone()
-                        run_seq = tips[run] = last + 1
-                    places.append((seq, run_seq))
-                    values.append((seq, at, world, run, run_seq, kind, cause, body))
-                written.append(places)
-            connection.executemany(_insert(), values)
-            if tally is not None:
-                self._keep(tally)
+            medium = _Medium(self)
+            composer.follow(self._stored_tip(connection), medium)
+            made = composer.compose(appends, medium)
+            connection.executemany(_insert(groups), made.groups)
+            if made.sought:
+                connection.executemany(_insert(sought), made.sought)
+            if made.tiles:
+                connection.executemany(_insert(tiles), made.tiles)
+            if made.totals:
+                given = [{"account": account, "total": format(total, "f")} for account, total in made.totals.items()]
+                connection.executemany(_keep(accounts, "account"), given)
+            if made.claims:
+                connection.executemany(_keep_claim(), [{"key": k, "value": v} for k, v in made.claims.items()])
+            if made.groups:
+                connection.execute(_keep(tip, "id"), {"id": 1, "size": made.tip.size, "note": made.tip.note})
             connection.execute("COMMIT")
         except BaseException:
-            self._tips.clear()
+            composer.forget()
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
-        self._tip = seq
-        return written
-
-    def _total(self, account: str) -> Decimal | None:
-        found = self._main.execute(_total(), {"account": account}).fetchone()
-        if found is None:
-            return None
-        try:
-            total = Decimal(found[0])
-        except (InvalidOperation, TypeError, ValueError):
-            total = None
-        if total is None or not total.is_finite():
-            raise LedgerError(
-                f"the ledger {self.name} is damaged, its account {account} holds {found[0]!r}: restore it from a backup"
-            )
-        return total
-
-    def _claimed(self, key: str) -> str | None:
-        found = self._main.execute(_claimed(), {"key": key}).fetchone()
-        return None if found is None else str(found[0])
-
-    def _keep(self, tally: Tally) -> None:
-        totals = [{"account": account, "total": format(total, "f")} for account, total in tally.totals.items()]
-        self._main.executemany(_keep_total(), totals)
-        self._main.executemany(_keep_claim(), [{"key": key, "value": value} for key, value in tally.claims.items()])
-
-    def _others_wrote(self) -> None:
-        self._tips.clear()
-        self._foreign += 1
-        if self._foreign == _FOREIGN_COMMITS:
+        composer.keep(made)
+        if composer.moved == _FOREIGN_COMMITS:
+            composer.moved += 1
             _log.warning(
                 "several processes keep writing to the ledger %s and wait for each other; one writer is faster",
                 self.name,
             )
+        return made.results
+
+    def keep_cosigned(self, size: int, note: str) -> None:
+        def put() -> None:
+            connection = self._opened("mode=rw", self._synced) if self._path is not None else self._main
+            try:
+                connection.execute(_keep(cosigned, "size"), {"size": size, "note": note})
+            finally:
+                if self._path is not None:
+                    connection.close()
+
+        with self._lock if self._path is None else contextlib.nullcontext():
+            self._stay_open()
+            self._patiently(put)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -481,28 +466,38 @@ class SqliteStore:
             return self._open_main()
         return self._opened("mode=rw", lambda connection: connection.execute("PRAGMA query_only=ON"))
 
-    def _rows(self, connection: sqlite3.Connection, sql: str, given: Mapping[str, object]) -> list[tuple[Row, Place]]:
-        return [
-            ((at, world, run, kind, cause, body), (seq, run_seq))
-            for seq, at, world, run, run_seq, kind, cause, body in connection.execute(sql, given)
-        ]
-
-    def read(
+    def groups(
         self, *, run: str | None, kind: str | None, world: str | None, after: int, limit: int
-    ) -> Sequence[tuple[Row, Place]]:
-        sql = _read(
-            run=run is not None,
-            kind=kind is not None,
-            whole=kind in OF_THE_WHOLE,
-            sought=kind in SOUGHT and run is None,
-            world=world is not None,
-        )
+    ) -> Sequence[Group]:
+        looked_for = kind in LOOKED_FOR and run is None
+        sql = _groups(run=run is not None, world=world is not None, kind=kind is not None, sought_kind=looked_for)
         wanted = {"run": run, "kind": kind, "world": world}
         given: dict[str, object] = {name: value for name, value in wanted.items() if value is not None}
         with self._reader() as connection:
-            return self._rows(connection, sql, {**given, "after": after, "limit": limit})
+            return [Group(*row) for row in connection.execute(sql, {**given, "after": after, "limit": limit})]
 
-    def controls(self, after: int) -> Sequence[tuple[Row, Place]]:
+    def sought(self, kind: str, after: int) -> Sequence[int]:
+        with self._reader() as connection:
+            return [seq for (seq,) in connection.execute(_sought(), {"kind": kind, "after": after})]
+
+    def tip(self) -> tuple[int, str]:
+        with self._reader() as connection:
+            return self._stored_tip(connection) or (0, "")
+
+    def _stored_tip(self, connection: sqlite3.Connection) -> Tip | None:
+        found = connection.execute(_TIP).fetchone()
+        return None if found is None else Tip(*found)
+
+    def tile(self, level: int, index: int) -> bytes | None:
+        with self._reader() as connection:
+            found = connection.execute(_TILE, (level, index)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def cosigned(self) -> Sequence[tuple[int, str]]:
+        with self._reader() as connection:
+            return connection.execute("SELECT size, note FROM cosigned ORDER BY size").fetchall()
+
+    def control_groups(self, after: int) -> Sequence[Group]:
         with self._control_lock:
             if self._path is None:
                 with self._reader() as connection:
@@ -510,9 +505,9 @@ class SqliteStore:
             else:
                 self._follow_controls()
             known = self._known_controls
-            if not known or known[-1][1][0] <= after:
+            if not known or known[-1].last <= after:
                 return ()
-            return [found for found in known if found[1][0] > after]
+            return [found for found in known if found.last > after]
 
     def _follow_controls(self) -> None:
         with self._lock:
@@ -530,45 +525,15 @@ class SqliteStore:
             raise trouble(cause, self.name) from cause
 
     def _learn_controls(self, connection: sqlite3.Connection) -> None:
-        last = self._known_controls[-1][1][0] if self._known_controls else 0
-        self._known_controls += self._rows(connection, _controls(), {"after": last})
+        last = self._known_controls[-1].last if self._known_controls else 0
+        self._known_controls += [Group(*row) for row in connection.execute(_controls(), {"after": last})]
 
-    def runs(self, *, world: str | None, limit: int | None) -> Sequence[RunSummary]:
+    def recent_runs(self, *, world: str | None, limit: int | None) -> Sequence[str]:
         given: dict[str, object] = {"limit": -1 if limit is None else limit}
         if world is not None:
             given["world"] = world
         with self._reader() as connection:
-            found = connection.execute(_runs(world=world is not None), given).fetchall()
-            return [self._summary(connection, *row) for row in found]
-
-    def _summary(
-        self, connection: sqlite3.Connection, run: str, count: int, world: str, first: int, last: int
-    ) -> RunSummary:
-        given = {"run": run}
-        status = "open"
-        known: dict[str, Any] = {}
-        for kind, body in connection.execute(_story(), given):
-            if kind == "run":
-                said = cast("dict[str, Any]", loads(body))
-                status = str(said.get("status", status))
-                known |= {k: v for k, v in said.items() if k in ("agent", "principal", "subject") and v is not None}
-            else:
-                status = {"handover": "escalated", "question": "held", "answer": "open"}[kind]
-        acted = connection.execute(_last_action(), {**given, "limit": 1}).fetchone()
-        if acted is not None:
-            known["subject"] = cast("dict[str, Any]", loads(acted[0])).get("subject") or known.get("subject")
-        return RunSummary(
-            run=run,
-            world=cast("Realm", world),
-            first=time_of(first),
-            last=time_of(last),
-            entries=count,
-            agent=known.get("agent"),
-            principal=known.get("principal"),
-            subject=known.get("subject"),
-            status=status,
-            counts=dict(connection.execute(_counts(), given).fetchall()),
-        )
+            return [run for (run,) in connection.execute(_recent_runs(world=world is not None), given)]
 
     # -- closing --------------------------------------------------------------------------------------------------
 
@@ -590,6 +555,53 @@ class SqliteStore:
         """Keep the connections for ever: in a forked child, to close one would touch the parent's file and locks."""
         for connection in self._connections():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+class _Medium:
+    """What a commit looks up, on the connection that writes."""
+
+    __slots__ = ("_connection", "_name")
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._connection = store.writing
+        self._name = store.name
+
+    def total(self, account: str) -> Decimal | None:
+        found = self._connection.execute(_total(), {"account": account}).fetchone()
+        if found is None:
+            return None
+        try:
+            total = Decimal(found[0])
+        except (InvalidOperation, TypeError, ValueError):
+            total = None
+        if total is None or not total.is_finite():
+            raise LedgerError(
+                f"the ledger {self._name} is damaged, its account {account} holds {found[0]!r}: restore it from a "
+                "backup"
+            )
+        return total
+
+    def claimed(self, key: str) -> str | None:
+        found = self._connection.execute(_claimed(), {"key": key}).fetchone()
+        return None if found is None else str(found[0])
+
+    def run_end(self, run: str) -> int:
+        found = self._connection.execute(_RUN_END, (run,)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def edge(self, size: int) -> Frontier:
+        return Frontier.at(size, lambda level: self._open_tile(size, level))
+
+    def _open_tile(self, size: int, level: int) -> list[bytes]:
+        begin = size >> (8 * (level + 1)) << 8
+        if level:
+            return [bytes(root) for (root,) in self._connection.execute(_ROOTS, (level - 1, begin))]
+        sql = _groups(run=False, world=False, kind=False, sought_kind=False)
+        found: list[bytes] = []
+        for row in self._connection.execute(sql, {"after": begin, "limit": -1}):
+            group = Group(*row)
+            found += map(leaf_hash, group.lines[max(0, begin + 1 - group.first) :])
+        return found
 
 
 def _abandon_all() -> None:

@@ -8,20 +8,33 @@ import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, cast
 
-from roadworthy.core.errors import LedgerError
+from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Draft, Entry, Guard, Kind, Realm
+from roadworthy.ledger.address import file_of, on_server
 from roadworthy.ledger.batch import Batch
 from roadworthy.ledger.engine import Store
 from roadworthy.ledger.guards import checked
-from roadworthy.ledger.rows import Row, RunSummary, entry_of, row_of, unpack
+from roadworthy.ledger.heads import Group, Openers, bundles, entries_of
+from roadworthy.ledger.merkle import leaf_hash
+from roadworthy.ledger.rows import CONTROLS, Appended, Row, RunSummary, binding, row_of, unpack
+from roadworthy.ledger.summary import summary_of
+from roadworthy.ledger.tree import Nodes
 from roadworthy.ledger.writer import Writer
 
-_PAGE = 500
-_MEMORY = (":memory:", "sqlite://", "sqlite:///:memory:")
+if TYPE_CHECKING:
+    from roadworthy.ledger.sealing import Sealing
+    from roadworthy.ledger.vault import Vault
+
+VAULT_ENV: Final = "ROADWORTHY_VAULT"
+"""Names the vault where nobody gives one."""
+
+_FIRST_PAGE: Final = 64
+_PAGE: Final = 500
 
 
 class Appender(Protocol):
@@ -68,26 +81,58 @@ class Ledger:
     being written or read; after a failure of the disk nothing more is written until the ledger is opened again.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, vault: Vault | None = None) -> None:
         self._store = store
         self._pid = os.getpid()
+        self.vault = vault
+        """Where the keys are that this ledger is signed and encrypted with; None: it was opened without."""
+        self._openers: Openers | None = vault.opener if vault is not None else None
+        self._sealing: Sealing | None = None
+        if vault is not None and not store.read_only:
+            self._sealing = _sealing(vault, store.id)
+        self._own: Vault | None = None
+        """The vault, where it was opened for this ledger alone."""
+        self._nodes = Nodes(store.tile, self._leaves)
         self._writer = None if store.read_only else Writer(store)
         # At the end of the process, too: what was handed over is written, and the file is left whole.
         self._end = weakref.finalize(self, _shut, store, self._writer, self._pid)
 
     @classmethod
-    def open(cls, url: str | Path = ":memory:", *, read_only: bool = False) -> Self:
+    def open(
+        cls, url: str | Path = ":memory:", *, read_only: bool = False, vault: str | Path | Vault | None = None
+    ) -> Self:
         """Open a ledger, or make one.
 
-        `url`: a path, `sqlite:///PATH`, or `:memory:` for one that is gone when it is closed. `read_only` neither
-        creates a ledger nor appends to one, and reads while somebody else is writing.
+        `url`: a path, `sqlite:///PATH`, `postgresql://HOST/DATABASE`, or `:memory:` for one that is gone when it is
+        closed. `read_only` neither creates a ledger nor appends to one, and reads while somebody else is writing.
+
+        `vault`: where the keys lie, by which checkpoints are signed and what is private is encrypted: a path outside
+        of the ledger's folder, `postgresql://HOST/DATABASE`, or a Vault that is open. None: what the environment's
+        ROADWORTHY_VAULT names, and where that is not set, no vault: entries are then written in plain and checkpoints
+        are not signed. A ledger that was signed once is appended to only with its vault.
         """
-        path = _path_of(url)
-        if path is None and read_only:
+        path = file_of(url)
+        if read_only and path is None and not on_server(url):
             raise LedgerError("a ledger in memory is empty when it is opened, so there is nothing to read: give a path")
-        # SQLAlchemy takes its time to import, and worker processes that fill batches never need it.
-        engine = import_module("roadworthy.ledger.sqlite")
-        return cls(cast("Store", engine.SqliteStore(path, read_only=read_only)))
+        keys = _vault(vault, read_only=read_only)
+        try:
+            if keys is not None:
+                keys.keep_apart(url)
+            # SQLAlchemy takes its time to import, and worker processes that fill batches never need it.
+            if on_server(url):
+                engine = import_module("roadworthy.ledger.postgres")
+                store = cast("Store", engine.PostgresStore(str(url), read_only=read_only, vault=keys))
+            else:
+                engine = import_module("roadworthy.ledger.sqlite")
+                store = cast("Store", engine.SqliteStore(path, read_only=read_only, vault=keys))
+        except BaseException:
+            if keys is not None and keys is not vault:
+                keys.close()
+            raise
+        opened = cls(store, keys)
+        if keys is not None and keys is not vault:
+            opened._own = keys
+        return opened
 
     @property
     def name(self) -> str:
@@ -96,10 +141,7 @@ class Ledger:
 
     @property
     def id(self) -> str:
-        """What tells this ledger from all others, drawn when it was made. A copy of its file has the same.
-
-        Raises LedgerError where it has none: one of an earlier version gets it when it is next opened to append.
-        """
+        """What tells this ledger from all others, drawn when it was made. A copy of it has the same."""
         return self._store.id
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -110,26 +152,78 @@ class Ledger:
         Raises Conflict where a guard does not hold: then nothing was written, nothing reserved and nothing claimed.
         Guards see what all processes have committed, so two of them never pass a limit together.
         """
-        return self._submit([row_of(draft) for draft in drafts], guards).result()
+        try:
+            groups = self._submit(drafts, guards).result()
+        except Conflict as conflict:
+            raise self._told(conflict, guards) from None
+        return self._appended(groups)
 
     async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
         """As `append`, without blocking the event loop. Once called, it writes, even when the caller is cancelled."""
-        return await asyncio.shield(asyncio.wrap_future(self._submit([row_of(draft) for draft in drafts], guards)))
+        try:
+            groups = await asyncio.shield(asyncio.wrap_future(self._submit(drafts, guards)))
+        except Conflict as conflict:
+            raise self._told(conflict, guards) from None
+        return self._appended(groups)
 
     def batch(self) -> Batch:
         """A batch that will be written to this ledger as one transaction."""
         self._here()
-        return Batch(self._submit)
+        return Batch(self._submit_rows)
 
     def submit(self, packed: bytes) -> Future[Sequence[Entry]]:
         """Write a batch that another process has packed, as one transaction; the future is done when it is on disk."""
-        return self._submit(unpack(packed))
+        return self._submit_rows(unpack(packed))
 
-    def _submit(self, rows: Sequence[Row], guards: Sequence[Guard] = ()) -> Future[Sequence[Entry]]:
+    def _submit(self, drafts: Sequence[Draft], guards: Sequence[Guard]) -> Future[Sequence[Group]]:
+        writer = self._ready()
+        if self._sealing is None:
+            return writer.submit(bundles([row_of(draft) for draft in drafts]), checked(guards) if guards else ())
+        named = self._sealing.guards(checked(guards)) if guards else ()
+        return writer.submit(self._sealing.bundles(drafts), named)
+
+    def _submit_rows(self, rows: Sequence[Row]) -> Future[Sequence[Entry]]:
+        writer = self._ready()
+        if self._sealing is not None and any(row[1] != "test" for row in rows):
+            raise LedgerError(
+                "a batch is for trials, and this one holds entries of another world than `test`: append those to the "
+                "ledger itself, which encrypts what is private in them"
+            )
+        done: Future[Sequence[Entry]] = Future()
+        done.set_running_or_notify_cancel()
+
+        def hand_on(written: Future[Sequence[Group]]) -> None:
+            failure = written.exception()
+            if failure is None:
+                done.set_result(self._appended(written.result()))
+            else:
+                done.set_exception(failure)
+
+        writer.submit(bundles(rows)).add_done_callback(hand_on)
+        return done
+
+    def _ready(self) -> Writer:
         self._here()
         if self._writer is None:
             raise LedgerError(f"the ledger {self.name} was opened to read: open it without read_only to append to it")
-        return self._writer.submit(rows, tuple(checked(guards)) if guards else ())
+        return self._writer
+
+    def _appended(self, groups: Sequence[Group]) -> Sequence[Entry]:
+        made: list[Entry] = []
+
+        def at(index: int) -> Entry:
+            if not made:
+                made.extend(entry for group in groups for entry in self._read(group))
+            return made[index]
+
+        return Appended(sum(group.last - group.first + 1 for group in groups), at)
+
+    def _told(self, conflict: Conflict, guards: Sequence[Guard]) -> Conflict:
+        """A conflict over the guard that the caller knows, and not over the one with the encrypted name."""
+        if self._sealing is None:
+            return conflict
+        named = self._sealing.guards(guards)
+        return Conflict(guards[named.index(conflict.guard)], conflict.found)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -144,26 +238,39 @@ class Ledger:
     ) -> Iterator[Entry]:
         """Entries with seq > after, in order; at most `limit`. Sees what is committed while it reads."""
         self._here()
-        return self._pages(run=run, kind=kind, world=world, after=after, limit=limit)
+        found = (
+            entry
+            for group in self._pages(run=run, kind=kind, world=world, after=after, limit=limit)
+            for entry in self._read(group)
+            if entry.seq > after and kind in (None, entry.kind)
+        )
+        return found if limit is None else islice(found, limit)
+
+    def _read(self, group: Group) -> Sequence[Entry]:
+        return entries_of(group, self._openers, binding(self.id) if group.sealed else b"")
 
     def _pages(
-        self, *, run: str | None, kind: str | None, world: str | None, after: int, limit: int | None
-    ) -> Iterator[Entry]:
-        left = limit
-        while left is None or left > 0:
-            size = _PAGE if left is None else min(_PAGE, left)
-            page = self._store.read(run=run, kind=kind, world=world, after=after, limit=size)
-            for row, place in page:
-                yield entry_of(row, place)
+        self,
+        *,
+        run: str | None = None,
+        kind: str | None = None,
+        world: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[Group]:
+        size = _FIRST_PAGE if limit is None else max(1, min(limit, _FIRST_PAGE))
+        while True:
+            page = self._store.groups(run=run, kind=kind, world=world, after=after, limit=size)
+            yield from page
             if len(page) < size:
                 return
-            after = page[-1][1][0]
-            left = None if left is None else left - size
+            after = page[-1].last
+            size = _PAGE
 
     def runs(self, *, world: Realm | None = None, limit: int | None = None) -> Iterator[RunSummary]:
         """A line about each run, the latest active first."""
         self._here()
-        return iter(self._store.runs(world=world, limit=limit))
+        return (summary_of(run, self.entries(run=run)) for run in self._store.recent_runs(world=world, limit=limit))
 
     def controls(self, after: int = 0) -> Sequence[Entry]:
         """Stops, level changes and signatures with seq > after, whoever wrote them.
@@ -171,13 +278,73 @@ class Ledger:
         Takes microseconds where there are none.
         """
         self._here()
-        return tuple(entry_of(row, place) for row, place in self._store.controls(after))
+        groups = self._store.control_groups(after)
+        if not groups:
+            return ()
+        return tuple(
+            entry for group in groups for entry in self._read(group) if entry.seq > after and entry.kind in CONTROLS
+        )
+
+    # -- what it is proved with -------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many entries were ever written, those that were pruned since with them."""
+        self._here()
+        return self._store.tip()[0]
+
+    def checkpoint(self) -> str | None:
+        """The checkpoint of the last commit, a signed note of C2SP; None in a ledger without entries.
+
+        Without a vault nobody has signed it: then it is the text of a checkpoint and no more.
+        """
+        self._here()
+        return self._store.tip()[1] or None
+
+    def groups(self, after: int = 0) -> Iterator[Group]:
+        """What is stored, as it is stored: groups that hold entries with seq > after, in order."""
+        self._here()
+        return self._pages(after=after)
+
+    def heads(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Each entry's place and its head, the bytes that are hashed, from seq > after on."""
+        for group in self.groups(after):
+            for seq, head in enumerate(group.lines, start=group.first):
+                if seq > after:
+                    yield seq, head
+
+    def node(self, level: int, index: int) -> bytes:
+        """The hash over the 2**level entries from seq index * 2**level + 1 on (RFC 6962, 2.1).
+
+        Raises LookupError where the ledger does not reach so far.
+        """
+        return self._nodes(level, index)
+
+    def _leaves(self, start: int, end: int) -> Sequence[bytes]:
+        found: list[bytes] = []
+        for seq, head in self.heads(start):
+            if seq > end or seq != start + len(found) + 1:
+                break
+            found.append(leaf_hash(head))
+        return found
+
+    def cosigned(self) -> Sequence[tuple[int, str]]:
+        """Checkpoints that witnesses have signed, by size."""
+        self._here()
+        return self._store.cosigned()
+
+    def keep_cosigned(self, size: int, note: str) -> None:
+        """Keep a checkpoint that a witness has signed, in place of one of the same size. Durable on return."""
+        self._ready()
+        self._store.keep_cosigned(size, note)
 
     # -- closing --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Write what was handed over, and give the file back. May be called twice."""
         self._end()
+        if self._own is not None:
+            self._own.close()
 
     def __enter__(self) -> Self:
         return self
@@ -204,18 +371,17 @@ def _shut(store: Store, writer: Writer | None, pid: int) -> None:
         writer.close()
 
 
-def _path_of(url: str | Path) -> Path | None:
-    """The file that a URL means; None for memory."""
-    if isinstance(url, Path):
-        return url.expanduser()
-    if url in _MEMORY:
-        return None
-    if url.startswith("sqlite:///"):
-        url = url.removeprefix("sqlite:///")
-    elif "://" in url:
-        raise LedgerError(
-            f"a ledger cannot be kept in {url.split('://')[0]!r}: give a path, sqlite:///PATH or :memory:"
-        )
-    if not url:
-        raise LedgerError("a ledger needs a path: give one, or :memory:")
-    return Path(url).expanduser()
+def _vault(given: str | Path | Vault | None, *, read_only: bool) -> Vault | None:
+    if given is None:
+        given = os.environ.get(VAULT_ENV) or None
+    if given is None or not isinstance(given, str | Path):
+        return given
+    from roadworthy.ledger.vault import Vault  # OpenSSL takes its time to load
+
+    return Vault.open(given, create=not read_only)
+
+
+def _sealing(vault: Vault, ledger_id: str) -> Sealing:
+    from roadworthy.ledger.sealing import Sealing
+
+    return Sealing(vault, ledger_id)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from roadworthy.core.errors import Conflict, LedgerError
-from roadworthy.core.types import Entry, Guard
+from roadworthy.core.types import Guard
 from roadworthy.ledger.engine import Append, Busy, Store
-from roadworthy.ledger.rows import Appended, Row
+from roadworthy.ledger.heads import Bundle, Group
 
 GROUP_ROWS = 2_000
 """Rows after which a group is committed though more are waiting."""
@@ -23,7 +23,7 @@ _log = logging.getLogger("roadworthy.ledger")
 
 
 class Writer:
-    """Takes rows from any thread and writes them in the order in which they came.
+    """Takes bundles of entries from any thread and writes them in the order in which they came.
 
     After a failure that will not go away by itself it takes nothing more: what happened on the disk is not known well
     enough to build on it, so the ledger must be opened again. The store is the writer's to close, when all is written.
@@ -31,25 +31,25 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: deque[tuple[Append, Future[Sequence[Entry]]]] = deque()
+        self._waiting: deque[tuple[Append, Future[Sequence[Group]]]] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._broken: str | None = None
         self.thread = threading.Thread(target=self._work, name="roadworthy-ledger", daemon=True)
         self.thread.start()
 
-    def submit(self, rows: Sequence[Row], guards: Sequence[Guard] = ()) -> Future[Sequence[Entry]]:
-        """Hand over rows that belong together. The future is done when they are durable.
+    def submit(self, bundles: Sequence[Bundle], guards: Sequence[Guard] = ()) -> Future[Sequence[Group]]:
+        """Hand over entries that belong together. The future is done when they are durable, and has their groups.
 
         Where a guard does not hold it ends with a Conflict, and those who share the transaction notice nothing.
         """
-        done: Future[Sequence[Entry]] = Future()
+        done: Future[Sequence[Group]] = Future()
         with self._wake:
             if self._broken is not None:
                 raise LedgerError(f"nothing is written to {self._store.name} since this happened: {self._broken}")
             if self._closing:
                 raise LedgerError(f"{self._store.name} was closed: open it again to append to it")
-            self._waiting.append(((rows, guards), done))
+            self._waiting.append(((bundles, guards), done))
             self._wake.notify()
         return done
 
@@ -61,18 +61,19 @@ class Writer:
         if threading.current_thread() is not self.thread:
             self.thread.join()
 
-    def _next_group(self) -> list[tuple[Append, Future[Sequence[Entry]]]]:
+    def _next_group(self) -> list[tuple[Append, Future[Sequence[Group]]]]:
         with self._wake:
             while not self._waiting and not self._closing:
                 self._wake.wait()
-            group: list[tuple[Append, Future[Sequence[Entry]]]] = []
+            group: list[tuple[Append, Future[Sequence[Group]]]] = []
             rows = size = 0
             while self._waiting and rows < GROUP_ROWS and size < GROUP_BYTES:
                 wanted, done = self._waiting.popleft()
                 if done.set_running_or_notify_cancel():
                     group.append((wanted, done))
-                    rows += len(wanted[0])
-                    size += sum(len(row[5]) for row in wanted[0])
+                    for bundle in wanted[0]:
+                        rows += len(bundle.lines)
+                        size += bundle.size
             return group
 
     def _work(self) -> None:
@@ -88,19 +89,19 @@ class Writer:
         finally:
             self._store.close()
 
-    def _commit(self, group: Sequence[tuple[Append, Future[Sequence[Entry]]]]) -> None:
+    def _commit(self, group: Sequence[tuple[Append, Future[Sequence[Group]]]]) -> None:
         try:
             written = self._store.write([wanted for wanted, _ in group])
         except BaseException as failure:  # whatever it was, nobody may wait for ever and nothing may be acknowledged
             self._fail(group, failure)
             return
-        for ((rows, _), done), places in zip(group, written, strict=True):
-            if isinstance(places, Conflict):
-                done.set_exception(places)
+        for (_, done), groups in zip(group, written, strict=True):
+            if isinstance(groups, Conflict):
+                done.set_exception(groups)
             else:
-                done.set_result(Appended(rows, places.__getitem__))
+                done.set_result(groups)
 
-    def _fail(self, group: Sequence[tuple[Append, Future[Sequence[Entry]]]], failure: BaseException) -> None:
+    def _fail(self, group: Sequence[tuple[Append, Future[Sequence[Group]]]], failure: BaseException) -> None:
         refused = [done for _, done in group]
         known = failure if isinstance(failure, LedgerError) else LedgerError(f"{type(failure).__name__}: {failure}")
         if not isinstance(failure, Busy):

@@ -1,0 +1,231 @@
+"""One commit: which entries are written, in which places, and the checkpoint over them. The same for every engine."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from roadworthy.core.canonical import dumps
+from roadworthy.core.errors import Conflict, LedgerError
+from roadworthy.ledger.engine import Append
+from roadworthy.ledger.guards import Tally
+from roadworthy.ledger.heads import Bundle, Group, bundles, placed
+from roadworthy.ledger.tree import Frontier, Tile
+
+if TYPE_CHECKING:
+    from roadworthy.ledger.checkpoint import LogKey, Note
+
+_KNOWN_RUNS: Final = 20_000
+_GAP: Final = "\n\n"
+"""Stands in a signed note, and in no checkpoint by itself."""
+
+ORIGIN: Final = "roadworthy/"
+"""What a ledger's name in its checkpoints begins with; its id follows."""
+
+
+class Tip(NamedTuple):
+    """The row of the table of this name."""
+
+    size: int
+    note: str
+
+
+class Keys(Protocol):
+    """Where the key lies that signs a ledger's checkpoints."""
+
+    def known(self) -> LogKey | None:
+        """The key that is in use; None where this ledger has none yet."""
+        ...
+
+    def new(self) -> LogKey:
+        """The key that is in use, made where there is none."""
+        ...
+
+
+class Medium(Protocol):
+    """What a commit looks up in the engine, inside of its transaction."""
+
+    def total(self, account: str) -> Decimal | None:
+        """What an account holds."""
+        ...
+
+    def claimed(self, key: str) -> str | None:
+        """What stands behind a claimed key."""
+        ...
+
+    def run_end(self, run: str) -> int:
+        """The highest run_seq of a run; 0 where it has none."""
+        ...
+
+    def edge(self, size: int) -> Frontier:
+        """The edge of the tree over the entries that are there, by tiles and heads."""
+        ...
+
+
+@dataclass(slots=True)
+class Composed:
+    """What one commit writes."""
+
+    tip: Tip
+    results: list[list[Group] | Conflict]
+    """What came of each append: its groups, or the guard that did not hold."""
+    groups: list[Group] = field(default_factory=list[Group])
+    sought: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    tiles: list[Tile] = field(default_factory=list[Tile])
+    totals: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+    claims: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Composer:
+    """Knows the tip of a ledger between commits, so that one that nobody else has moved costs no reading.
+
+    Used under the engine's lock. `keys` has the key that signs the checkpoints; None: they are not signed.
+    """
+
+    def __init__(self, name: str, origin: str, keys: Keys | None) -> None:
+        self._name = name
+        self.origin = origin
+        self._keys = keys
+        self.key: LogKey | None = None
+        self._tip: Tip | None = None
+        self._edge = Frontier()
+        self._runs: dict[str, int] = {}
+        self.moved = 0
+        """How often somebody else had written since the last commit."""
+
+    def forget(self) -> None:
+        """After a commit that failed: everything is read again."""
+        self._tip = None
+        self._runs.clear()
+
+    def follow(self, tip: Tip | None, medium: Medium) -> None:
+        """Take up the tip as it stands in the ledger, and see that the entries are those that it was written for.
+
+        Raises LedgerError where they are not, and where this ledger was signed with another key than ours.
+        """
+        if tip is None:
+            tip = Tip(0, "")
+        if tip == self._tip:
+            if len(self._runs) > _KNOWN_RUNS:
+                self._runs.clear()
+            return
+        if self._tip is not None:
+            self.moved += 1
+        self._runs.clear()
+        self._edge = self.checked(tip, medium)
+        self._tip = tip
+
+    def checked(self, tip: Tip, medium: Medium) -> Frontier:
+        """The edge of the tree, which agrees with the checkpoint of the tip. Raises LedgerError."""
+        edge = medium.edge(tip.size)
+        if tip.size == 0 and not tip.note:
+            if self._keys is not None and self.key is None:
+                self.key = self._keys.new()
+            return edge
+        from roadworthy.ledger.checkpoint import Checkpoint, Note, NoteError
+
+        try:
+            note = Note.parse(tip.note, unsigned=True)
+            said = Checkpoint.parse(note.text)
+        except NoteError as broken:
+            raise self._changed(f"its last checkpoint is damaged ({broken.text})") from broken
+        if said.origin != self.origin or said.size != tip.size:
+            raise self._changed(f"its last checkpoint is for {said.size} entries of {said.origin!r}")
+        if said.root != edge.root():
+            raise self._changed("its last entries are not those that its last checkpoint was written for")
+        if not note.signatures:
+            if self._keys is not None and self.key is None:
+                self.key = self._keys.new()
+        elif self._keys is None:
+            raise LedgerError(
+                f"the ledger {self._name} is signed, and is written to only with its vault: give vault=…, --vault "
+                "or ROADWORTHY_VAULT, the one that it was made with"
+            )
+        elif not (self._ours(note) or self._renewed(note)):
+            raise self._changed("its last checkpoint was not signed with the key that this vault has for it")
+        return edge
+
+    def _ours(self, note: Note) -> bool:
+        from roadworthy.ledger.checkpoint import NoteError, Verifier
+
+        if self.key is None:
+            return False
+        try:
+            return bool(note.checked([Verifier.parse(self.key.vkey)]))
+        except NoteError:
+            return False
+
+    def _renewed(self, note: Note) -> bool:
+        """Whether the vault has the key by now: another process may have changed it for a new one."""
+        assert self._keys is not None, "only a ledger with a vault is asked for its key"
+        self.key = self._keys.known()
+        return self._ours(note)
+
+    def _changed(self, what: str) -> LedgerError:
+        return LedgerError(
+            f"the ledger {self._name} is not what was written: {what}. Nothing was appended. `roadworthy ledger "
+            "verify` says what was changed; restore it from a backup, or begin another one"
+        )
+
+    def compose(self, appends: Sequence[Append], medium: Medium) -> Composed:
+        """Place the appends after the tip. Those whose guards do not hold are left out, whole."""
+        assert self._tip is not None, "follow() comes first"
+        edge = self._edge
+        seq = edge.size
+        composed = Composed(self._tip, [])
+        tally: Tally | None = None
+        leaves: list[bytes] = []
+        if self.key is not None and _GAP not in self._tip.note:
+            seq = self._place(self._first_key(self.key), seq, composed, leaves, medium)[0]
+        for given, guards in appends:
+            if guards:
+                tally = tally or Tally(medium.total, medium.claimed)
+                conflict = tally.admit(guards)
+                if conflict is not None:
+                    composed.results.append(conflict)
+                    continue
+            seq, written = self._place(given, seq, composed, leaves, medium)
+            composed.results.append(written)
+        if tally is not None:
+            composed.totals, composed.claims = tally.totals, tally.claims
+        if leaves:
+            composed.tiles = edge.extend(leaves)
+            composed.tip = Tip(edge.size, self._note(edge))
+        return composed
+
+    def _place(
+        self, given: Sequence[Bundle], seq: int, composed: Composed, leaves: list[bytes], medium: Medium
+    ) -> tuple[int, list[Group]]:
+        runs = self._runs
+        written: list[Group] = []
+        for bundle in given:
+            run, run_seq = bundle.run, 0
+            if run is not None:
+                last = runs.get(run)
+                run_seq = (medium.run_end(run) if last is None else last) + 1
+                runs[run] = run_seq + len(bundle.lines) - 1
+            group, hashes = placed(bundle, seq + 1, run_seq)
+            if bundle.sought:
+                composed.sought += [(kind, seq + 1 + i) for kind, i in bundle.sought]
+            seq += len(hashes)
+            leaves += hashes
+            written.append(group)
+        composed.groups += written
+        return seq, written
+
+    def _first_key(self, key: LogKey) -> Sequence[Bundle]:
+        body = dumps({"vkey": key.vkey})
+        now = (datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+        return bundles([(int(now * 1_000_000), "production", None, "key", None, body)])
+
+    def _note(self, edge: Frontier) -> str:
+        text = f"{self.origin}\n{edge.size}\n{base64.b64encode(edge.root()).decode()}\n"
+        return text if self.key is None else f"{text}\n{self.key.sign(text)}"
+
+    def keep(self, composed: Composed) -> None:
+        """The commit was made."""
+        self._tip = composed.tip
