@@ -444,6 +444,49 @@ def receipt(made: Book, seq: int) -> str:
     return "\n".join(["c2sp.org/tlog-proof@v1", f"index {seq - 1}", *proof, "", made.note()])
 
 
+def rotated() -> Book:
+    """A ledger whose key was followed by another one after five groups."""
+    made = book()
+    old = made.key
+    assert old is not None
+    new = LogKey.new(old.name)
+    line = old.sign(f"roadworthy/key/1\n{old.vkey}\n{new.vkey}\n")
+    body = {"after": old.vkey, "by": "ada", "because": "", "vkey": new.vkey, "signature": line.split(" ")[2].strip()}
+    made.introduce(new, body)
+    made.add([("stop", {"capability": None, "lifted": False})])
+    return made
+
+
+def test_a_key_is_followed_by_the_one_that_it_has_signed() -> None:
+    made = rotated()
+    first, second = (Key.parse(vkey) for vkey in made.vkeys)
+    for key in (first, second):
+        report = check(made.export(), keys=(key,))
+        assert (report.intact, report.trusted, report.signed) == (True, True, second.text)
+    assert codes(check(made.export(), keys=trusted(book()))) == {"key"}
+
+
+def test_a_key_that_the_one_before_it_has_not_signed_is_found() -> None:
+    made = book()
+    new = LogKey.new(f"roadworthy/{ID}")
+    body = {"after": made.vkeys[0], "by": "", "because": "", "vkey": new.vkey}
+    made.introduce(new, {**body, "signature": new.sign("x").split(" ")[2].strip()})
+    assert {"key", "signature"} <= codes(check(made.export(), keys=trusted(made)))
+    assert not check(made.export()).intact
+
+
+def test_a_receipt_after_a_rotation_holds_for_whoever_knows_the_first_key() -> None:
+    made = rotated()
+    body = json.loads(made.heads[8])["body"]
+    extra = base64.b64encode(canonical({"head": made.heads[2].decode(), "keys": [body]})).decode()
+    text = receipt(made, 3).replace("@v1\n", f"@v1\nextra {extra}\n", 1)
+    assert check_receipt(text, None, trusted(made)) == []
+    assert check_receipt(text, made.heads[2], [Key.parse(made.vkeys[1])]) == []
+    assert check_receipt(text, made.heads[3], trusted(made))
+    assert check_receipt(text, None, trusted(book()))
+    assert check_receipt(receipt(made, 3), made.heads[2], trusted(made))
+
+
 def test_a_receipt_proves_its_entry_and_no_other() -> None:
     made = book()
     for seq, head in enumerate(made.heads, 1):

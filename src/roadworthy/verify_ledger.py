@@ -3,7 +3,7 @@
 This file imports nothing else of Roadworthy: copy it to where the ledger is to be checked, read it, and run it.
 
     python verify_ledger.py EXPORT.jsonl --key VKEY [--since CHECKPOINT] [--witness VKEY]
-    python verify_ledger.py --receipt FILE --head FILE --key VKEY
+    python verify_ledger.py --receipt FILE --key VKEY
 
 An export is what `roadworthy ledger export --jsonl` writes: a line of JSON that says which ledger it is; a line for
 each checkpoint that witnesses have cosigned; a line for each group of entries, with the stored bytes of their heads and
@@ -250,6 +250,10 @@ class Receipt:
     """From 0; the entry's seq is one more."""
     proof: tuple[bytes, ...]
     checkpoint: Checkpoint
+    head: bytes | None
+    """The entry's head, where the receipt holds it."""
+    keys: tuple[Mapping[str, Any], ...]
+    """What introduced the log's keys, each by the one before it, in order."""
 
     @classmethod
     def parse(cls, text: str) -> Receipt:
@@ -259,8 +263,9 @@ class Receipt:
         if not blank or lines[0] != "c2sp.org/tlog-proof@v1":
             raise Misfit("this is no receipt: its first line is not c2sp.org/tlog-proof@v1")
         rest = lines[1:]
+        extra: dict[str, Any] = {}
         if rest and rest[0].startswith("extra "):
-            _decoded(rest[0].removeprefix("extra "))
+            extra = _extra(_decoded(rest[0].removeprefix("extra ")))
             rest = rest[1:]
         number = rest[0].removeprefix("index ") if rest and rest[0].startswith("index ") else ""
         if _SIZE.fullmatch(number) is None:
@@ -268,20 +273,55 @@ class Receipt:
         proof = tuple(_decoded(line) for line in rest[1:])
         if len(proof) > 63 or any(len(one) != 32 for one in proof):
             raise Misfit("the proof in this receipt is a list of at most 63 hashes of 32 bytes")
-        return cls(index=int(number), proof=proof, checkpoint=Checkpoint.parse(note))
+        head = extra.get("head")
+        return cls(
+            index=int(number),
+            proof=proof,
+            checkpoint=Checkpoint.parse(note),
+            head=head.encode() if isinstance(head, str) else None,
+            keys=tuple(cast("dict[str, Any]", one) for one in extra.get("keys", ()) if isinstance(one, dict)),
+        )
+
+    def signed(self, trusted: Sequence[Key]) -> bool:
+        """Whether a trusted key has signed the checkpoint, or one that follows from it."""
+        known = {key.text: key for key in trusted if key.name == self.checkpoint.origin}
+        for body in self.keys:
+            old = known.get(str(body.get("after")))
+            try:
+                new = Key.parse(str(body.get("vkey")))
+            except Misfit:
+                continue
+            if old is not None and introduced(old, new, body):
+                known[new.text] = new
+        return any(self.checkpoint.signed_by(key) for key in known.values())
 
 
-def check_receipt(text: str, head: bytes, keys: Iterable[Key]) -> list[str]:
-    """What is wrong with a receipt for an entry, whose head is given as it is stored; nothing where it holds.
+def _extra(data: bytes) -> dict[str, Any]:
+    """What a receipt of Roadworthy says beside the proof; nothing for another log's."""
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
-    `keys`: those of the log that are trusted; one of them must have signed the checkpoint. Raises Misfit.
+
+def check_receipt(text: str, head: bytes | None, trusted: Sequence[Key]) -> list[str]:
+    """What is wrong with a receipt; nothing where it holds.
+
+    `head`: the entry's, as it is stored; None takes the one in the receipt. `trusted`: keys of the log, of which one,
+    or one that follows from it, must have signed the checkpoint. Raises Misfit.
     """
     receipt = Receipt.parse(text)
+    if head is None and receipt.head is None:
+        raise Misfit("this receipt does not hold its entry, so that the entry's head must be given")
     wrong: list[str] = []
-    if not any(receipt.checkpoint.signed_by(key) and key.name == receipt.checkpoint.origin for key in keys):
-        wrong.append("its checkpoint is not signed by a key that is trusted here")
+    if head is not None and receipt.head is not None and head != receipt.head:
+        wrong.append("the entry in it is another one than was given")
+    if not receipt.signed(trusted):
+        wrong.append("its checkpoint is not signed by a key that is trusted here, or that follows from one")
     size, root = receipt.checkpoint.size, receipt.checkpoint.root
-    if not included(leaf_hash(head), receipt.index, size, receipt.proof, root):
+    leaf = leaf_hash(head if head is not None else cast("bytes", receipt.head))
+    if not included(leaf, receipt.index, size, receipt.proof, root):
         wrong.append("it does not prove that just this entry stands in the tree of its checkpoint")
     return wrong
 
@@ -775,15 +815,13 @@ class KeyChain:
 def introduced(old: Key, new: Key, body: Mapping[str, Any]) -> bool:
     """Whether the body of a `key` entry bears the signature of the old key over the new one."""
     try:
-        signature = _decoded(str(body.get("signature")))
+        data = _decoded(str(body.get("signature")))
     except Misfit:
         return False
-    return body.get("by") == old.text and old.signed(rotation_message(old.text, new.text), signature)
-
-
-def rotation_message(old: str, new: str) -> bytes:
-    """What the old key of a log signs to introduce its successor; both as they are written."""
-    return b"roadworthy/1/key\n" + canonical({"by": old, "vkey": new})
+    message = f"roadworthy/key/1\n{old.text}\n{new.text}\n".encode()
+    return (
+        body.get("after") == old.text and new.name == old.name and data[:4] == old.id and old.signed(message, data[4:])
+    )
 
 
 # What people sign --------------------------------------------------------------------------------------------------
@@ -1149,7 +1187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness that you trust")
     parser.add_argument("--since", type=Path, metavar="FILE", help="a checkpoint that you have kept")
     parser.add_argument("--receipt", type=Path, metavar="FILE", help="a receipt for an entry (tlog-proof@v1)")
-    parser.add_argument("--head", type=Path, metavar="FILE", help="the head of that entry, as it is stored")
+    parser.add_argument("--head", type=Path, metavar="FILE", help="its entry's head, where the receipt lacks it")
     parser.add_argument("--json", action="store_true", help="a line of JSON, and nothing else")
     given = parser.parse_args(arguments)
     try:
@@ -1163,9 +1201,10 @@ def _run(given: argparse.Namespace) -> int:
     receipt = given.receipt.read_text(encoding="utf-8") if given.receipt is not None else None
     keys = tuple(Key.parse(text) for text in given.key)
     if given.export is None:
-        if receipt is None or given.head is None or not keys:
-            raise Unreadable("give an export, or --receipt, --head and --key")
-        return _receipt(receipt, given.head.read_bytes().removesuffix(b"\n"), keys, as_json=given.json)
+        if receipt is None or not keys:
+            raise Unreadable("give an export, or --receipt and --key")
+        head = given.head.read_bytes().removesuffix(b"\n") if given.head is not None else None
+        return _receipt(receipt, head, keys, as_json=given.json)
     asked = Asked(
         keys=keys,
         witnesses=tuple(Key.parse(text) for text in given.witness),
@@ -1187,7 +1226,7 @@ def _run(given: argparse.Namespace) -> int:
     return 0 if report.intact and not wrong else 1
 
 
-def _receipt(text: str, head: bytes, keys: Sequence[Key], *, as_json: bool) -> int:
+def _receipt(text: str, head: bytes | None, keys: Sequence[Key], *, as_json: bool) -> int:
     wrong = check_receipt(text, head, keys)
     if as_json:
         print(json.dumps({"intact": not wrong, "receipt": wrong}, separators=(",", ":")))
