@@ -51,7 +51,9 @@ NARROWER: dict[str, list[tuple[str, str]]] = {
     "less a day": [('max: "1000.00"', 'max: "999.99"')],
     "fewer a day": [("max: 5, per: subject", "max: 0, per: subject")],
     "a budget of the day more": [("\nprincipals:", "    - {count: {effect: write}, max: 9}\n\nprincipals:")],
-    "a principal that may less": [("capabilities: [cancel_stay, credit]", "capabilities: [cancel_stay]")],
+    "a rule that asks the approver, before others": [
+        ("\nrules:\n", "\nrules:\n  - {id: a, tools: [mail.send], when: args.to == 'x', then: ask, because: Why.}\n"),
+    ],
     "no reads without a ledger": [("{reads: allow, writes", "{reads: deny, writes")],
 }  # fmt: skip
 
@@ -84,8 +86,8 @@ WIDER: dict[str, list[tuple[str, str]]] = {
     "a rule that names somebody": [
         ("\nflow:", A_RULE.replace("THEN", "ask").replace("ASK", ", ask: {role: reception}")),
     ],
-    "rules in another order": [
-        ("\nrules:\n", "\nrules:\n  - {id: a, tools: [mail.send], when: args.to == 'x', then: ask, because: Why.}\n"),
+    "a principal who may less, where the rest asks somebody else": [
+        ("capabilities: [cancel_stay, credit]", "capabilities: [cancel_stay]"),
     ],
     "another flow": [("into: [mail.send, reply]", "into: [mail.send]")],
     "a claim less": [('["credited", "money is on its way"]', '["credited"]')],

@@ -85,3 +85,12 @@ class Shapes:
     """By tool; None where the contract says nothing."""
     facts: Mapping[str, Shape]
     types: Mapping[str, Shape]
+
+    @property
+    def judges_links(self) -> bool:
+        """Whether links in texts are judged: somewhere it is said who may read, who vouches, or whom to believe."""
+        args = [shape for shapes in self.args.values() for root in shapes.values() for _, shape in root.walk()]
+        results = [shape for root in self.returns.values() if root is not None for _, shape in root.walk()]
+        return any(s.destination or s.origins is not None for s in args) or any(
+            s.labels or s.trust is not None or s.trust_when is not None for s in results
+        )

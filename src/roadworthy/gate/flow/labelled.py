@@ -112,7 +112,7 @@ def compile_flow(contract: Contract, shapes: Shapes) -> FlowPolicy | None:
     """The flow of a contract; None where it says nothing about labels, destinations, claims and whom to believe."""
     labelled = {name for name, shape in shapes.returns.items() if shape and any(s.labels for _, s in shape.walk())}
     addressed = {name: [(p, s) for p, s in _walk(args) if s.destination] for name, args in shapes.args.items()}
-    judges_links = bool(labelled) or any(addressed.values()) or _says_whom_to_believe(shapes)
+    judges_links = shapes.judges_links
     if not judges_links and not contract.claims:
         return None
     subject = contract.subject.entity if contract.subject is not None else None
@@ -141,14 +141,6 @@ def compile_flow(contract: Contract, shapes: Shapes) -> FlowPolicy | None:
         links=judges_links,
         subject=subject,
         personal=frozenset(personal),
-    )
-
-
-def _says_whom_to_believe(shapes: Shapes) -> bool:
-    """Whether a contract tells trusted text from other text, or checks where arguments come from."""
-    results = {name: shape for name, shape in shapes.returns.items() if shape is not None}
-    return any(s.trust is not None or s.trust_when is not None for _, s in _walk(results)) or any(
-        s.origins is not None for args in shapes.args.values() for _, s in _walk(args)
     )
 
 
