@@ -22,50 +22,35 @@ WHOLE: Final = frozenset(
 )
 """Kinds that are public whole."""
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 PUBLIC: Final[Mapping[str, frozenset[str]]] = {
-    "run": frozenset(
-        [
-            "agent",
-            "version",
-            "contract",
-            "principal",
-            "capabilities",
-            "levels",
-            "enforce",
-            "suspendable",
-            "reopened",
-            "status",
-            "opened",
-            "by",
-            "scope",
-            "driven_by",
-            "trace",
-        ]
+    "run": _words(
+        "agent version contract principal capabilities levels enforce suspendable reopened status opened by scope "
+        "driven_by"
     ),
-    "heard": frozenset(),
-    "said": frozenset(["done", "sink", "status", "reasons"]),
-    "action": frozenset(["id", "tool", "unknown", "principal", "capability", "by", "for", "trace"]),
-    "verdict": frozenset(["ruling", "level", "reasons", "origins", "enforce"]),
-    "intent": frozenset(["approved", "trace"]),
-    "outcome": frozenset(["status", "done", "settled_by", "decided", "interrupted", "attempts"]),
-    "question": frozenset(
-        ["question", "action", "role", "tool", "rules", "approvals", "nonce", "not", "expires", "meanwhile", "origins"]
-    ),
-    "answer": frozenset(["ledger", "run", "question", "nonce", "expires", "role", "ruling", "by"]),
-    "handover": frozenset(("to",)),
-    "model_call": frozenset(("tokens",)),
-    "observation": frozenset(["trust", "tool", "principal", "epoch", "calls"]),
-    "drift": frozenset(["tool", "principal", "change", "breaking", "confirmed"]),
-    "undo": frozenset(
-        ["ledger", "run", "contract", "actions", "by", "nonce", "action", "tool", "came", "code", "with"]
-    ),
-    "signal": frozenset(["name", "by", "at"]),
-    "gap": frozenset(["unrecorded_reads", "why"]),
+    "said": _words("done sink status reasons"),
+    "action": _words("id tool unknown principal capability by for trace"),
+    "verdict": _words("ruling level reasons origins enforce"),
+    "intent": _words("approved"),
+    "outcome": _words("status done settled_by decided interrupted attempts"),
+    "question": _words("question action role tool rules approvals nonce not expires meanwhile origins"),
+    "answer": _words("ledger run question nonce expires role ruling by"),
+    "handover": _words("to"),
+    "model_call": _words("tokens"),
+    "observation": _words("trust tool principal epoch calls"),
+    "drift": _words("tool principal change breaking confirmed"),
+    "undo": _words("ledger run contract actions by nonce action tool came code with"),
+    "signal": _words("name happened"),
+    "gap": _words("unrecorded_reads why"),
 }
 """The public fields of all other kinds. A kind that does not stand here has none."""
 
-_NONE: Final[frozenset[str]] = frozenset()
-_REASON: Final = frozenset(["rule", "code", "text", "ruling", "enforced"])
+_NONE: Final = _words("")
+_REASON: Final = _words("rule code text ruling enforced")
 
 
 def split(kind: str, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], Fields | None]:
@@ -132,7 +117,8 @@ def merge(public: Mapping[str, Any], parts: Iterable[Fields]) -> dict[str, Any]:
             else:
                 body[key] = value
     if pointed:
-        pointed.sort(key=lambda one: one[0].count("/"))  # what holds others comes before what it holds
+        # What holds others comes before what it holds, and the null that keeps a place before what belongs there.
+        pointed.sort(key=lambda one: (one[0].count("/"), one[1] is not None))
         for pointer, value in pointed:
             _put(body, _path(pointer), value)
     return body

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, cast
+from urllib.parse import urlsplit
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Withheld
@@ -74,6 +75,10 @@ class Keeper(Protocol):
 
     def keep_signing(self, ledger: str, name: str, key: bytes) -> None:
         """Keep one more, durably."""
+        ...
+
+    def forget_signing(self, ledger: str, key: bytes) -> None:
+        """Destroy one, so that it is found nowhere on the medium."""
         ...
 
     def close(self) -> None:
@@ -138,12 +143,24 @@ class Vault:
         """Where it lies, for messages."""
         return self._keeper.name
 
-    def keep_apart(self, ledger: Path) -> None:
-        """Raises LedgerError where the vault lies in the folder of a ledger's file or below: a copy would hold both."""
-        path = self._keeper.path
+    def keep_apart(self, ledger: str | Path) -> None:
+        """Raises LedgerError where a copy of the ledger would hold the vault as well.
+
+        That is where the vault lies in the folder of the ledger's file or below, or in the same database.
+        """
+        path, text = self._keeper.path, str(ledger).removeprefix("sqlite:///")
+        if text in (":memory:", "sqlite://"):
+            return
+        if "://" in text:
+            if path is None and _database(text) == _database(self.name):
+                raise LedgerError(
+                    f"the vault lies in the database of the ledger, {self.name}: whoever dumps the one has the other, "
+                    "and nothing could be erased. Give it a database of its own"
+                )
+            return
         if path is None:
             return
-        folder = ledger.expanduser().resolve().parent
+        folder = Path(text).expanduser().resolve().parent
         if folder in path.resolve().parents:
             raise LedgerError(
                 f"the vault {path} lies in the folder of the ledger, {folder}: whoever copies or backs up the one has "
@@ -267,6 +284,12 @@ class Vault:
             self._refresh()
             self._keeper.keep_signing(ledger_id, key.name, key.to_bytes())
 
+    def forget_log_key(self, ledger_id: str, key: LogKey) -> None:
+        """Destroy a key that signs no more: nobody can take it from here, and sign with it."""
+        with self._lock:
+            self._refresh()
+            self._keeper.forget_signing(ledger_id, key.to_bytes())
+
     # -- closing ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -284,6 +307,11 @@ class Vault:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _database(url: str) -> tuple[str | None, int, str]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or 5432, parts.path
 
 
 def _cipher(key: bytes) -> Any:

@@ -229,6 +229,14 @@ class FileKeeper:
         with self._guarded() as connection:
             connection.execute("INSERT INTO signing (ledger, name, key) VALUES (?, ?, ?)", (ledger, name, key))
 
+    def forget_signing(self, ledger: str, key: bytes) -> None:
+        self._saying(lambda: self._forget_signing(ledger, key))
+
+    def _forget_signing(self, ledger: str, key: bytes) -> None:
+        with self._writing() as connection:
+            connection.execute("DELETE FROM signing WHERE ledger = ? AND key = ?", (ledger, key))
+        self._connection.execute("VACUUM")  # as after an erasure
+
     @contextlib.contextmanager
     def _guarded(self) -> Generator[sqlite3.Connection]:
         try:
