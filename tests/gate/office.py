@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.contract.keys import SigningKey
 from roadworthy.contract.people import Member, People
-from roadworthy.core.canonical import dumps, loads
 from roadworthy.core.clock import Clock, VirtualClock
 from roadworthy.core.types import Draft, Outcome
 from roadworthy.gate.gate import Asked
 from roadworthy.gate.people.answers import Answered, Answering, Question, signed_answer
 from roadworthy.gate.run import Run
+from tests.ledger.forging import falsify
 
 KEYS = {name: SigningKey.new() for name in ("ada", "grace", "joan", "bot")}
 PEOPLE = People(
@@ -158,9 +157,4 @@ class Office:
 
     def falsify(self, kind: str, change: Callable[[dict[str, Any]], Mapping[str, Any]], *, run: str = "r") -> None:
         """Change entries in the file itself, as somebody does who may write to it and has nobody's key."""
-        with sqlite3.connect(self.path) as at:
-            rows = at.execute("SELECT seq, body FROM entries WHERE kind = ? AND run = ?", (kind, run)).fetchall()
-            assert rows, f"there is no {kind}"
-            for seq, body in rows:
-                at.execute("UPDATE entries SET body = ? WHERE seq = ?", (dumps(change(loads(body))), seq))
-        at.close()
+        falsify(self.path, kind, run, change)

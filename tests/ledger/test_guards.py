@@ -479,7 +479,7 @@ def _numbers(entries: Any) -> list[int]:
 @pytest.mark.parametrize("kind", [*SOUGHT, "level", "signature", "stop"])
 def test_what_is_sought_is_not_searched_for(path: Path, make: Make, kind: Kind) -> None:
     with Ledger.open(path) as ledger:
-        ledger.append([make(n) for n in range(2000)])
+        ledger.append([make(n, run=f"run-{n % 2}") for n in range(2000)])
         for wanted in (kind, "heard"):
             steps: list[int] = []
 

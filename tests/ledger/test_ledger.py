@@ -100,7 +100,7 @@ def test_long_readings_are_whole(ledger: Ledger, make: Make) -> None:
 
 def test_a_reader_sees_what_is_written_while_it_reads(shared: str, make: Make) -> None:
     with Ledger.open(shared) as ledger:
-        ledger.append([make(n) for n in range(600)])
+        ledger.append([make(n, run=f"run-{n % 2}") for n in range(600)])
         reading = ledger.entries()
         assert next(reading).seq == 1
         ledger.append([make(600)])

@@ -17,6 +17,7 @@ from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Draft
 from roadworthy.ledger.sqlite import SqliteStore
 from roadworthy.ledger.store import Ledger
+from tests.ledger.forging import rewrite
 
 Make = Callable[..., Draft]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -87,7 +88,7 @@ def test_an_empty_file_becomes_a_ledger(path: Path, make: Make) -> None:
     ("url", "says"),
     [
         ("/nowhere/at/all/runs.db", "is not there: create it"),
-        ("postgresql://host/db", "cannot be kept in 'postgresql'"),
+        ("mysql://host/db", "cannot be kept in 'mysql'"),
         ("", "needs a path"),
         ("sqlite:///", "needs a path"),
     ],
@@ -134,7 +135,7 @@ def test_a_ledger_in_another_mode_that_is_locked_cannot_be_opened(
 
 def test_a_damaged_file_is_reported_where_it_is_read(written: Path, make: Make) -> None:
     data = bytearray(written.read_bytes())
-    for page in range(2, len(data) // 4096):
+    for page in range(len(data) // 8192, len(data) // 4096):
         data[page * 4096 : page * 4096 + 64] = b"\xde\xad" * 32
     written.write_bytes(data)
     with Ledger.open(written, read_only=True) as ledger, pytest.raises(LedgerError, match=r"damaged.*backup"):
@@ -144,15 +145,14 @@ def test_a_damaged_file_is_reported_where_it_is_read(written: Path, make: Make) 
 
 
 def test_a_damaged_entry_is_named(written: Path) -> None:
-    _edit(written, "UPDATE entries SET body = x'7b' WHERE seq = 17")
-    with Ledger.open(written) as ledger:
-        with pytest.raises(LedgerError, match="entry 17 cannot be read"):
+    _edit(written, "UPDATE groups SET heads = CAST(replace(heads, ',\"seq\":17,', ',') AS BLOB)")
+    with Ledger.open(written, read_only=True) as ledger:
+        with pytest.raises(LedgerError, match=r"cannot be read, its bytes are damaged.*verify"):
             list(ledger.entries())
-        assert next(ledger.entries(after=17)).seq == 18
 
 
 def test_a_time_out_of_the_calendar_is_named(written: Path) -> None:
-    _edit(written, f"UPDATE entries SET at = {2**62} WHERE seq = 3")
+    assert rewrite(written, lambda head: {**head, "at": 2**62} if head["seq"] == 3 else None)
     with Ledger.open(written) as ledger, pytest.raises(LedgerError, match="is no time"):
         list(ledger.entries())
 

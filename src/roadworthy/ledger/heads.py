@@ -249,5 +249,10 @@ _NOTHING: Final[frozenset[Withheld]] = frozenset()
 
 def entries_of(group: Group, openers: Openers | None, bound: bytes) -> list[Entry]:
     """The entries of a group. Raises LedgerError where they are not what was written."""
+    if type(group.heads) is not bytes:
+        raise LedgerError(
+            f"entries {group.first} to {group.last} are damaged, what is stored there is no line of bytes: restore the "
+            "ledger from a backup"
+        )
     private = opened(group, openers, bound) if group.sealed else None
     return [entry_of_head(line, private) for line in group.lines]

@@ -153,18 +153,16 @@ class Ledger:
         Guards see what all processes have committed, so two of them never pass a limit together.
         """
         try:
-            groups = self._submit(drafts, guards).result()
+            return self._submit(drafts, guards).result()
         except Conflict as conflict:
             raise self._told(conflict, guards) from None
-        return self._appended(groups)
 
     async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
         """As `append`, without blocking the event loop. Once called, it writes, even when the caller is cancelled."""
         try:
-            groups = await asyncio.shield(asyncio.wrap_future(self._submit(drafts, guards)))
+            return await asyncio.shield(asyncio.wrap_future(self._submit(drafts, guards)))
         except Conflict as conflict:
             raise self._told(conflict, guards) from None
-        return self._appended(groups)
 
     def batch(self) -> Batch:
         """A batch that will be written to this ledger as one transaction."""
@@ -175,12 +173,12 @@ class Ledger:
         """Write a batch that another process has packed, as one transaction; the future is done when it is on disk."""
         return self._submit_rows(unpack(packed))
 
-    def _submit(self, drafts: Sequence[Draft], guards: Sequence[Guard]) -> Future[Sequence[Group]]:
+    def _submit(self, drafts: Sequence[Draft], guards: Sequence[Guard]) -> Future[Sequence[Entry]]:
         writer = self._ready()
+        given = checked(guards) if guards else ()
         if self._sealing is None:
-            return writer.submit(bundles([row_of(draft) for draft in drafts]), checked(guards) if guards else ())
-        named = self._sealing.guards(checked(guards)) if guards else ()
-        return writer.submit(self._sealing.bundles(drafts), named)
+            return writer.submit(bundles([row_of(draft) for draft in drafts]), given, self._appended)
+        return writer.submit(self._sealing.bundles(drafts), self._sealing.guards(given), self._appended)
 
     def _submit_rows(self, rows: Sequence[Row]) -> Future[Sequence[Entry]]:
         writer = self._ready()
@@ -189,18 +187,7 @@ class Ledger:
                 "a batch is for trials, and this one holds entries of another world than `test`: append those to the "
                 "ledger itself, which encrypts what is private in them"
             )
-        done: Future[Sequence[Entry]] = Future()
-        done.set_running_or_notify_cancel()
-
-        def hand_on(written: Future[Sequence[Group]]) -> None:
-            failure = written.exception()
-            if failure is None:
-                done.set_result(self._appended(written.result()))
-            else:
-                done.set_exception(failure)
-
-        writer.submit(bundles(rows)).add_done_callback(hand_on)
-        return done
+        return writer.submit(bundles(rows), (), self._appended)
 
     def _ready(self) -> Writer:
         self._here()
