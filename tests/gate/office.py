@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tests.ledger.forging import falsify
+
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.contract.keys import SigningKey
 from roadworthy.contract.people import Member, People
@@ -15,7 +17,6 @@ from roadworthy.core.types import Draft, Outcome
 from roadworthy.gate.gate import Asked
 from roadworthy.gate.people.answers import Answered, Answering, Question, signed_answer
 from roadworthy.gate.run import Run
-from tests.ledger.forging import falsify
 
 KEYS = {name: SigningKey.new() for name in ("ada", "grace", "joan", "bot")}
 PEOPLE = People(

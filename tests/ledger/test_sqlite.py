@@ -12,12 +12,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.ledger.forging import rewrite
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Draft
 from roadworthy.ledger.sqlite import SqliteStore
 from roadworthy.ledger.store import Ledger
-from tests.ledger.forging import rewrite
 
 Make = Callable[..., Draft]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -146,9 +146,9 @@ def test_a_damaged_file_is_reported_where_it_is_read(written: Path, make: Make) 
 
 def test_a_damaged_entry_is_named(written: Path) -> None:
     _edit(written, "UPDATE groups SET heads = CAST(replace(heads, ',\"seq\":17,', ',') AS BLOB)")
-    with Ledger.open(written, read_only=True) as ledger:
-        with pytest.raises(LedgerError, match=r"cannot be read, its bytes are damaged.*verify"):
-            list(ledger.entries())
+    damaged = r"cannot be read, its bytes are damaged.*verify"
+    with Ledger.open(written, read_only=True) as ledger, pytest.raises(LedgerError, match=damaged):
+        list(ledger.entries())
 
 
 def test_a_time_out_of_the_calendar_is_named(written: Path) -> None:
