@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Guard
@@ -79,6 +79,14 @@ class Store(Protocol):
 
     def keep_cosigned(self, size: int, note: str) -> None:
         """Keep a checkpoint that a witness has signed, in place of one of the same size. Durable on return."""
+        ...
+
+    def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """All rows of a table beside the groups, by its primary key: for whoever checks them against the entries."""
+        ...
+
+    def faults(self) -> Sequence[str]:
+        """What the engine finds wrong with its medium, and what stands beside our tables that is not ours."""
         ...
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
@@ -56,6 +56,12 @@ BUSY_S: Final = 5.0
 
 _FOREIGN_COMMITS: Final = 50
 """Commits of other processes between ours after which it is said that one writer would be faster."""
+
+_FAULTS: Final = 20
+"""The most that the engine is asked to find wrong."""
+
+_BESIDE: Final = frozenset({("table", "alembic_version")})
+"""What may stand beside our tables: the mark of the migrations."""
 
 # SQLAlchemy's own writes an offset for SQLite, whose value it wants to be given.
 _LIMIT: Final = " LIMIT :limit"
@@ -496,6 +502,21 @@ class SqliteStore:
     def cosigned(self) -> Sequence[tuple[int, str]]:
         with self._reader() as connection:
             return connection.execute("SELECT size, note FROM cosigned ORDER BY size").fetchall()
+
+    def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+        found = metadata.tables[table]
+        with self._reader() as connection:
+            yield from connection.execute(_sql(select(found).order_by(*found.primary_key.columns)))
+
+    def faults(self) -> Sequence[str]:
+        with self._reader() as connection:
+            wrong = [str(text) for (text,) in connection.execute(f"PRAGMA integrity_check({_FAULTS})")]
+            there = connection.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'").fetchall()
+        ours = {("table", name) for name in metadata.tables} | _BESIDE
+        ours |= {("index", str(index.name)) for table in metadata.tables.values() for index in table.indexes}
+        found = [] if wrong == ["ok"] else wrong
+        found += [f"the {kind} {name} is none of a ledger's" for kind, name in there if (kind, name) not in ours]
+        return found + [f"the {kind} {name} is missing" for kind, name in ours - _BESIDE - set(there)]
 
     def control_groups(self, after: int) -> Sequence[Group]:
         with self._control_lock:
