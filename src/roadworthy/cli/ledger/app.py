@@ -10,6 +10,8 @@ import typer
 VERBS: Final = (
     "show",
     "explain",
+    "signal",
+    "witness",
 )
 """In the order of `roadworthy ledger --help`. Each is a file of this folder that has a function `command`."""
 
