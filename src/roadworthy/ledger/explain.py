@@ -76,6 +76,10 @@ class Explanation:
     """Who took it back or tried to: `came`, `by`, `because`, `with` (the action that did it), `text`."""
     handed_over: tuple[Fields, ...]
     """Where a person took over because of it."""
+    signals: tuple[Fields, ...]
+    """What was reported of its run later: `name`, `value`, `by`, `happened`."""
+    trace: str | None
+    """The span that told of it through OpenTelemetry, `TRACE-SPAN`, where somebody listened."""
 
 
 # Finding it -----------------------------------------------------------------------------------------------------------
@@ -243,6 +247,8 @@ def explain(ledger: Reader, action: str) -> Explanation:
         drift=found.all("drift"),
         undone=undone,
         handed_over=found.all("handover"),
+        signals=tuple(_of(entry) for entry in entries if entry.kind == "signal" and entry.seq > at.seq),
+        trace=body.get("trace"),
     )
 
 
@@ -351,6 +357,8 @@ def _what(e: Explanation) -> Iterator[Line]:
     yield "", f"{e.action}, {_time(e.at)} UTC, world {e.world}"
     if e.by is not None:
         yield "", f"{_BECAUSE_OF.get(e.by, f'the gate itself called it ({e.by}), for')} {e.serves or 'the run'}"
+    if e.trace is not None:
+        yield "", f"span {e.trace.partition('-')[2]} of trace {e.trace.partition('-')[0]}"
     simulated = any(one.get("done") == "simulated" for one in e.outcomes[-1:])
     yield "state", "simulated: nothing was changed" if simulated else _STATES.get(e.state, e.state)
 
@@ -452,3 +460,7 @@ def _came(e: Explanation) -> Iterator[Line]:
         yield "undo", f"{call['action']}: {_call(call['tool'], call['args'])}, {came}"
     for handover in e.handed_over:
         yield "person", f"{handover.get('to') or 'a person'} takes over: {_cut(handover.get('reason', ''))}"
+    for signal in e.signals:
+        value = f": {_cut(signal['value'])}" if signal.get("value") is not None else ""
+        by = f", reported by {signal['by']}" if signal.get("by") else ""
+        yield "later", f"{signal.get('name')}{value}{by}, {signal.get('happened') or _time(signal['at']) + ' UTC'}"

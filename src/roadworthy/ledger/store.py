@@ -7,12 +7,14 @@ import os
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
 
+from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Draft, Entry, Guard, Kind, Realm
 from roadworthy.ledger.address import file_of, on_server
@@ -22,6 +24,7 @@ from roadworthy.ledger.guards import checked
 from roadworthy.ledger.heads import Group, Openers, bundles, entries_of
 from roadworthy.ledger.merkle import leaf_hash
 from roadworthy.ledger.rows import CONTROLS, Appended, Row, RunSummary, binding, row_of, unpack
+from roadworthy.ledger.signals import signal
 from roadworthy.ledger.summary import summary_of
 from roadworthy.ledger.tree import Nodes
 from roadworthy.ledger.writer import Writer
@@ -211,6 +214,24 @@ class Ledger:
             return conflict
         named = self._sealing.guards(guards)
         return Conflict(guards[named.index(conflict.guard)], conflict.found)
+
+    def signal(
+        self,
+        run: str,
+        name: str,
+        *,
+        value: Any = None,
+        by: str | None = None,
+        at: datetime | None = None,
+        id: str | None = None,
+    ) -> Entry:
+        """Report what became known of a run later, such as `ticket_reopened`; the entry that tells of it.
+
+        `value`: what JSON can carry. `by`: who reports it. `at`: when it happened, aware. `id`: the reporter's own;
+        what is sent twice under one id is written once. Raises UsageError for an unknown run, for a name that the run's
+        contract does not wait for where it waits for any, and for an id under which something else was reported.
+        """
+        return signal(self, run, name, value=value, by=by, at=at, id=id, now=SystemClock().now()).entry
 
     # -- reading --------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ _CUT: Final = 600
 COLOURS: Final[Mapping[str, str]] = {
     "user": "cyan", "agent": "green", "deny": "bold red", "clarify": "yellow", "ask": "yellow", "failed": "red",
     "in_doubt": "bold magenta", "denied": "bold red", "withheld": "bold red", "stop": "bold red", "person": "magenta",
-    "gate": "blue", "undone": "magenta", "left": "bold red",
+    "gate": "blue", "signal": "cyan", "undone": "magenta", "left": "bold red",
 }  # fmt: skip
 
 
@@ -255,6 +255,14 @@ def _undo(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "person", f"{body.get('by')} undoes the run: {_brief(body.get('because', ''))}"
 
 
+def _signal(entry: Entry) -> Iterator[tuple[str, str]]:
+    body = entry.body
+    value = f": {_brief(body['value'])}" if "value" in body else ""
+    by = f", reported by {body['by']}" if "by" in body else ""
+    happened = f", happened {body['happened']}" if "happened" in body else ""
+    yield "signal", f"{body.get('name')}{value}{by}{happened}"
+
+
 def _nothing(entry: Entry) -> Iterator[tuple[str, str]]:
     del entry  # an intent is told by its outcome, or by the lack of one
     yield from ()
@@ -273,5 +281,6 @@ _TELLERS: Final[Mapping[str, Callable[[Entry], Iterator[tuple[str, str]]]]] = {
     "answer": _answer,
     "handover": _handover,
     "undo": _undo,
+    "signal": _signal,
     "contract": _contract,
 }
