@@ -13,7 +13,7 @@ from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.ledger.engine import Append
 from roadworthy.ledger.guards import Tally
-from roadworthy.ledger.heads import Bundle, Group, bundles, placed
+from roadworthy.ledger.heads import Bundle, Group, bundles, entry_of_head, placed
 from roadworthy.ledger.tree import Frontier, Tile
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ class Tip(NamedTuple):
 
 
 class Keys(Protocol):
-    """Where the key lies that signs a ledger's checkpoints."""
+    """Where the keys lie that sign a ledger's checkpoints."""
 
-    def known(self) -> LogKey | None:
-        """The key that is in use; None where this ledger has none yet."""
+    def known(self) -> Sequence[LogKey]:
+        """All that were kept for this ledger: the one that is in use, and such as are to come into use."""
         ...
 
     def new(self) -> LogKey:
-        """The key that is in use, made where there is none."""
+        """One to begin with, made where there is none."""
         ...
 
 
@@ -71,6 +71,8 @@ class Composed:
     """What one commit writes."""
 
     tip: Tip
+    key: LogKey | None
+    """The key that is in use after it."""
     results: list[list[Group] | Conflict]
     """What came of each append: its groups, or the guard that did not hold."""
     groups: list[Group] = field(default_factory=list[Group])
@@ -145,25 +147,27 @@ class Composer:
                 f"the ledger {self._name} is signed, and is written to only with its vault: give vault=…, --vault "
                 "or ROADWORTHY_VAULT, the one that it was made with"
             )
-        elif not (self._ours(note) or self._renewed(note)):
-            raise self._changed("its last checkpoint was not signed with the key that this vault has for it")
+        else:
+            self.key = self._signer(note, self._keys)
         return edge
 
-    def _ours(self, note: Note) -> bool:
-        from roadworthy.ledger.checkpoint import NoteError, Verifier
+    def _signer(self, note: Note, keys: Keys) -> LogKey:
+        """The key that has signed a checkpoint; where there was a new one, that is the last of two.
 
-        if self.key is None:
-            return False
-        try:
-            return bool(note.checked([Verifier.parse(self.key.vkey)]))
-        except NoteError:
-            return False
+        Another process may have brought it into use. Raises LedgerError where it is none that the vault has.
+        """
+        from roadworthy.ledger.checkpoint import NoteError
 
-    def _renewed(self, note: Note) -> bool:
-        """Whether the vault has the key by now: another process may have changed it for a new one."""
-        assert self._keys is not None, "only a ledger with a vault is asked for its key"
-        self.key = self._keys.known()
-        return self._ours(note)
+        signed = [one.key_id for one in note.signatures if one.name == self.origin][-1:]
+        known = [self.key] if self.key is not None and [self.key.verifier.key_id] == signed else keys.known()
+        for key in known:
+            if [key.verifier.key_id] == signed:
+                try:
+                    note.checked([key.verifier])
+                except NoteError as wrong:
+                    raise self._changed("the signature under its last checkpoint is not right") from wrong
+                return key
+        raise self._changed("its last checkpoint was not signed with the key that this vault has for it")
 
     def _changed(self, what: str) -> LedgerError:
         return LedgerError(
@@ -176,7 +180,7 @@ class Composer:
         assert self._tip is not None, "follow() comes first"
         edge = self._edge
         seq = edge.size
-        composed = Composed(self._tip, [])
+        composed = Composed(self._tip, self.key, [])
         tally: Tally | None = None
         leaves: list[bytes] = []
         if self.key is not None and _GAP not in self._tip.note:
@@ -194,8 +198,25 @@ class Composer:
             composed.totals, composed.claims = tally.totals, tally.claims
         if leaves:
             composed.tiles = edge.extend(leaves)
-            composed.tip = Tip(edge.size, self._note(edge))
+            composed.key = self._successor(composed)
+            composed.tip = Tip(edge.size, self._note(edge, composed.key))
         return composed
+
+    def _successor(self, composed: Composed) -> LogKey | None:
+        """The key that is in use after a commit: another one where an entry brings it into use, signed by the last."""
+        key = self.key
+        places = [seq for kind, seq in composed.sought if kind == "key"]
+        if key is None or self._keys is None or not places:
+            return key
+        from roadworthy.ledger.rotation import followed
+
+        known = {one.verifier: one for one in self._keys.known()}
+        for group in composed.groups:
+            for seq in places:
+                if group.first <= seq <= group.last:
+                    new = followed(key.verifier, entry_of_head(group.lines[seq - group.first]).body, self.origin)
+                    key = key if isinstance(new, str) else known.get(new, key)
+        return key
 
     def _place(
         self, given: Sequence[Bundle], seq: int, composed: Composed, leaves: list[bytes], medium: Medium
@@ -222,10 +243,14 @@ class Composer:
         now = (datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
         return bundles([(int(now * 1_000_000), "production", None, "key", None, body)])
 
-    def _note(self, edge: Frontier) -> str:
+    def _note(self, edge: Frontier, key: LogKey | None) -> str:
         text = f"{self.origin}\n{edge.size}\n{base64.b64encode(edge.root()).decode()}\n"
-        return text if self.key is None else f"{text}\n{self.key.sign(text)}"
+        if self.key is None or key is None:
+            return text
+        later = "" if key is self.key else key.sign(text)
+        return f"{text}\n{self.key.sign(text)}{later}"
 
     def keep(self, composed: Composed) -> None:
         """The commit was made."""
         self._tip = composed.tip
+        self.key = composed.key

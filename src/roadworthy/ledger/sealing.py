@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from roadworthy.ledger.checkpoint import LogKey
     from roadworthy.ledger.vault import Slot, Vault
 
-_Private: TypeAlias = tuple[int, Mapping[str, Any]]
-"""The index of an entry in its bundle, and fields of it."""
+_Private: TypeAlias = list[Any]
+"""The index of an entry in its bundle, and fields of it: a list, as JSON has no other kind."""
 
 
 class Sealing:
@@ -67,11 +67,11 @@ class Sealing:
                 mine = ()
                 if private:
                     belongs = hidden.setdefault(draft.subject, [])
-                    belongs.append((i, private))
+                    belongs.append([i, private])
                     mine = (belongs,)
                 for owner, fields in others.items():
                     belongs = theirs.setdefault(owner, [])
-                    belongs.append((i, fields))
+                    belongs.append([i, fields])
                     mine = (*mine, belongs)
             ready.append((at, kind, cause, body))
             whose.append(mine)
@@ -120,25 +120,25 @@ class Sealing:
 
 
 class LogKeys:
-    """The key of a ledger's checkpoints, as a vault has it."""
+    """The keys of a ledger's checkpoints, as a vault has them."""
 
     def __init__(self, vault: Vault, ledger_id: str, origin: str) -> None:
         self._vault = vault
         self._id = ledger_id
         self._origin = origin
 
-    def known(self) -> LogKey | None:
-        """The key that is in use; None where this ledger has none yet."""
-        return self._vault.log_key(self._id, self._origin)
+    def known(self) -> Sequence[LogKey]:
+        """All that were kept for this ledger: the one that is in use, and such as are to come into use."""
+        return self._vault.log_keys(self._id, self._origin)
 
     def new(self) -> LogKey:
-        """The key that is in use, made where there is none."""
+        """One to begin with, made where there is none."""
         from roadworthy.ledger.checkpoint import LogKey
 
         found = self.known()
-        if found is None:
+        if not found:
             self._vault.keep_log_key(self._id, LogKey.new(self._origin))
             found = self.known()  # another process may have been faster
-        if found is None:
+        if not found:
             raise LedgerError("the vault did not keep the key of this ledger: see that it can be written")
-        return found
+        return found[0]
