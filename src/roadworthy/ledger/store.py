@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from roadworthy.ledger.address import file_of, on_server
 from roadworthy.ledger.batch import Batch
 from roadworthy.ledger.engine import Store
 from roadworthy.ledger.guards import checked
-from roadworthy.ledger.heads import Group, Openers, bundles, entries_of
+from roadworthy.ledger.heads import Bundle, Group, Openers, bundles, entries_of
 from roadworthy.ledger.merkle import leaf_hash
 from roadworthy.ledger.rows import CONTROLS, Appended, Row, RunSummary, binding, row_of, unpack
 from roadworthy.ledger.signals import signal
@@ -156,14 +155,14 @@ class Ledger:
         Guards see what all processes have committed, so two of them never pass a limit together.
         """
         try:
-            return self._submit(drafts, guards).result()
+            return self._appended(self._ready().write(*self._given(drafts, guards)))
         except Conflict as conflict:
             raise self._told(conflict, guards) from None
 
     async def aappend(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
         """As `append`, without blocking the event loop. Once called, it writes, even when the caller is cancelled."""
         try:
-            return await asyncio.shield(asyncio.wrap_future(self._submit(drafts, guards)))
+            return self._appended(await self._ready().awrite(*self._given(drafts, guards)))
         except Conflict as conflict:
             raise self._told(conflict, guards) from None
 
@@ -176,12 +175,11 @@ class Ledger:
         """Write a batch that another process has packed, as one transaction; the future is done when it is on disk."""
         return self._submit_rows(unpack(packed))
 
-    def _submit(self, drafts: Sequence[Draft], guards: Sequence[Guard]) -> Future[Sequence[Entry]]:
-        writer = self._ready()
-        given = checked(guards) if guards else ()
+    def _given(self, drafts: Sequence[Draft], guards: Sequence[Guard]) -> tuple[Sequence[Bundle], Sequence[Guard]]:
+        known = tuple(checked(guards)) if guards else ()
         if self._sealing is None:
-            return writer.submit(bundles([row_of(draft) for draft in drafts]), given, self._appended)
-        return writer.submit(self._sealing.bundles(drafts), self._sealing.guards(given), self._appended)
+            return bundles([row_of(draft) for draft in drafts]), known
+        return self._sealing.bundles(drafts), self._sealing.guards(known)
 
     def _submit_rows(self, rows: Sequence[Row]) -> Future[Sequence[Entry]]:
         writer = self._ready()
@@ -190,7 +188,7 @@ class Ledger:
                 "a batch is for trials, and this one holds entries of another world than `test`: append those to the "
                 "ledger itself, which encrypts what is private in them"
             )
-        return writer.submit(bundles(rows), (), self._appended)
+        return writer.submit(bundles(rows), self._appended)
 
     def _ready(self) -> Writer:
         self._here()
@@ -345,6 +343,16 @@ class Ledger:
         """Keep a checkpoint that a witness has signed, in place of one of the same size. Durable on return."""
         self._ready()
         self._store.keep_cosigned(size, note)
+
+    def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """What stands in a table of `schema`, by its primary key and as of one moment: for whoever checks it."""
+        self._here()
+        return self._store.rows(table)
+
+    def faults(self) -> Sequence[str]:
+        """What the engine finds wrong with its medium, and what stands beside a ledger's tables that is not ours."""
+        self._here()
+        return self._store.faults()
 
     # -- closing --------------------------------------------------------------------------------------------------
 
