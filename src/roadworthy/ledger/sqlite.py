@@ -43,7 +43,7 @@ from roadworthy.ledger.schema import (
     tiles,
     tip,
 )
-from roadworthy.ledger.tree import Frontier
+from roadworthy.ledger.tree import TILE, Frontier
 
 if TYPE_CHECKING:
     from roadworthy.ledger.vault import Vault
@@ -297,7 +297,7 @@ class SqliteStore:
         return connection
 
     def _writable(self, connection: sqlite3.Connection) -> None:
-        known = self._known(connection)
+        version = self._known(connection)
         if self._path is not None:
             mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
             self._synced(connection)
@@ -307,8 +307,10 @@ class SqliteStore:
                     f"the ledger {self.name} cannot be kept safely there (journal {mode}, sync {sync}): put it on a "
                     "disk of this machine, not on a network drive"
                 )
-        if not known:
+        if version is None:
             self._create(connection)
+        elif version < VERSION:
+            self._bring_up(connection)
 
     @staticmethod
     def _synced(connection: sqlite3.Connection) -> None:
@@ -316,23 +318,28 @@ class SqliteStore:
         connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA checkpoint_fullfsync=ON")
 
-    def _known(self, connection: sqlite3.Connection) -> bool:
-        """Whether the tables are there; False for an empty file. Raises LedgerError for what is no ledger of ours."""
+    def _known(self, connection: sqlite3.Connection) -> int | None:
+        """The version of the tables; None for an empty file. Raises LedgerError for what is no ledger of ours."""
         tables = self._tables(connection)
         mark = connection.execute("PRAGMA application_id").fetchone()[0]
         if not tables and mark in (0, APPLICATION_ID) and not self.read_only:
-            return False
+            return None
         if mark != APPLICATION_ID or about.name not in tables:
             raise LedgerError(f"{self.name} is no ledger, but another SQLite file: give another path")
         (version,) = connection.execute("SELECT max(version) FROM ledger").fetchone()
         if not isinstance(version, int):
             raise LedgerError(f"the ledger {self.name} is damaged, its version is missing: restore it from a backup")
-        if version != VERSION:
+        if version > VERSION:
             raise LedgerError(
                 f"the ledger {self.name} was written by a newer Roadworthy (its format is {version}, this one knows "
                 f"{VERSION}): upgrade, with `pip install --upgrade roadworthy`. Nothing was changed."
             )
-        return True
+        if version < VERSION and self.read_only:
+            raise LedgerError(
+                f"the ledger {self.name} was written by an earlier Roadworthy (its format is {version}, this one "
+                f"reads {VERSION}): keep a copy, then open it once to append: `Ledger.open(...)` brings it up to date"
+            )
+        return version
 
     @staticmethod
     def _tables(connection: sqlite3.Connection) -> set[str]:
@@ -341,7 +348,7 @@ class SqliteStore:
     def _create(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if not self._known(connection):  # nobody was faster
+            if self._known(connection) is None:  # nobody was faster
                 for table in metadata.sorted_tables:
                     connection.execute(_sql(CreateTable(table)))
                     for index in table.indexes:
@@ -350,6 +357,23 @@ class SqliteStore:
                 connection.execute("INSERT INTO ledger (version) VALUES (?)", (VERSION,))
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    def _bring_up(self, connection: sqlite3.Connection) -> None:
+        """Bring the tables of an earlier version into today's form."""
+        from roadworthy.ledger.migrate import migrate  # takes its time to import, and is needed once
+
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = self._known(connection)
+            if version is not None and version < VERSION:  # nobody was faster
+                _log.info("the ledger %s is brought from format %s to %s", self.name, version, VERSION)
+                migrate(connection, "sqlite", start=version, to=VERSION)
+            else:
+                connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -497,6 +521,9 @@ class SqliteStore:
     def tile(self, level: int, index: int) -> bytes | None:
         with self._reader() as connection:
             found = connection.execute(_TILE, (level, index)).fetchone()
+            if found is None and level:
+                roots = connection.execute(f"{_ROOTS} LIMIT {TILE}", (level - 1, index * TILE)).fetchall()
+                found = (b"".join(root for (root,) in roots),)
         return None if found is None else bytes(found[0])
 
     def cosigned(self) -> Sequence[tuple[int, str]]:
