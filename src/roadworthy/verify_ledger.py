@@ -453,7 +453,9 @@ class Audit:
         sizes: Iterable[int] = (),
         read: Callable[[bytes], Any] = json.loads,
         write: Callable[[Any], bytes] = canonical,
+        acts: bool = True,
     ) -> None:
+        """`read` and `write`: JSON, by another library. `acts`: check what people have signed, by the heads alone."""
         self.findings = findings
         self.ledger = ledger
         self.tree = tree or Tree()
@@ -462,7 +464,7 @@ class Audit:
         self.roots: dict[int, bytes] = {}
         """By size, for the sizes that were asked for and that the tree has passed."""
         self.keys = KeyChain(findings)
-        self.acts = Acts(findings, ledger)
+        self.acts = Acts(findings, ledger) if acts else None
         self.head: tuple[int, bytes] | None = None
         """An entry that was asked for: its seq and its stored bytes."""
         self.wanted = 0
@@ -556,7 +558,8 @@ class Audit:
         kind = head["kind"]
         if kind == "key":
             self.keys.take(seq, head["body"])
-        self.acts.take(seq, head)
+        if self.acts is not None:
+            self.acts.take(seq, head)
         return head
 
     def _run(self, seq: int, head: Head) -> None:
@@ -605,7 +608,8 @@ class Audit:
             )
         for (run, action), seq in self._doubts.items():
             self.findings.note("in_doubt", f"nobody knows whether {action} of run {run} was done", seq)
-        self.acts.end()
+        if self.acts is not None:
+            self.acts.end()
 
     # -- what stands above the entries --------------------------------------------------------------------------------
 

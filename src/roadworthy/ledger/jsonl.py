@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from roadworthy.core.errors import LedgerError
-from roadworthy.ledger.checkpoint import Checkpoint, Note
+from roadworthy.ledger.checkpoint import Checkpoint, Note, NoteError
+from roadworthy.ledger.heads import Group
 
 if TYPE_CHECKING:
-    from roadworthy.ledger.heads import Group
     from roadworthy.ledger.store import Ledger
 
 FORMAT: Final = 1
@@ -35,15 +35,21 @@ def lines(ledger: Ledger) -> Iterator[bytes]:
     Holds one group of entries at a time. Raises LedgerError for what cannot be read.
     """
     note = ledger.checkpoint()
-    size = 0 if note is None else Checkpoint.parse(Note.parse(note, unsigned=True).text).size
-    groups = ledger.groups()
+    try:
+        size = 0 if note is None else Checkpoint.parse(Note.parse(note, unsigned=True).text).size
+    except NoteError as broken:
+        raise LedgerError(
+            f"the ledger {ledger.name} cannot be exported, its last checkpoint is damaged ({broken.text}): "
+            "`roadworthy ledger verify` says what else is wrong"
+        ) from broken
+    # As of one moment, and in the order of the table's key, so that a column that was changed misleads nobody.
+    groups = (Group(*row) for row in ledger.rows("groups"))
     first = next(groups, None)
-    gone = 0 if first is None else first.first - 1
-    yield _line(_front(ledger, gone))
+    yield _line(_front(ledger, 0 if first is None else first.first - 1))
     for of, cosigned in ledger.cosigned():
         if of <= size:
             yield _line({"cosigned": cosigned})
-    while first is not None and (note is None or first.last <= size):
+    while first is not None and first.first <= size:
         yield _line(_group(first))
         first = next(groups, None)
     yield _line({"checkpoint": note, "size": size})
