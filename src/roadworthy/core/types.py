@@ -145,7 +145,7 @@ class Draft:
     what a run writes before its subject is known under a key of the run, which is given up with the subject's."""
     owners: Mapping[str, str] = field(default_factory=dict[str, str])
     """JSON Pointers (RFC 6901) into the body, and the subject to whom what stands there belongs, where that is another
-    one."""
+    one. Several stand there with line feeds between them: it can be read until the first of them is erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

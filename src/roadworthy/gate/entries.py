@@ -11,6 +11,7 @@ from roadworthy.contract.model import Contract
 from roadworthy.core.types import Action, Draft, Guard, Kind, Level, Outcome, Realm, Reservation, Verdict
 from roadworthy.gate import budgets
 from roadworthy.gate.core import AskUserChannel, Core, Write
+from roadworthy.gate.owners import owners_of
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.values import MISSING
 from roadworthy.gate.verdicts import escalates_on, verdict_body
@@ -79,6 +80,8 @@ class Step:
     """What the user must be asked first."""
     approval: Pending | None = None
     """The approved action that this call carries out."""
+    inexact: bool = False
+    """Its arguments cannot be written down as they came: they are cut, or escaped."""
     span: CallSpan | None = None
     """What tells of it outside of the ledger; None where nobody listens."""
 
@@ -104,6 +107,7 @@ class Context:
         cause: str | None = None,
         realm: Realm | None = None,
         at: datetime | None = None,
+        owners: Mapping[str, str] | None = None,
     ) -> Draft:
         """An entry of this run; now unless told."""
         return Draft(
@@ -113,6 +117,8 @@ class Context:
             body=body,
             at=at or self.gate.clock.now(),
             cause=cause if cause is not None else self.core.mark,
+            subject=self.state.subject,
+            owners=owners or {},
         )
 
     def action(self, step: Step) -> Draft:
@@ -128,13 +134,17 @@ class Context:
         }
         if action.call_id is not None:
             body["call_id"] = action.call_id
+        if step.tool is None:
+            body["unknown"] = True
+        if step.inexact:
+            body["inexact"] = True
         if step.by is not None:
             body["by"] = step.by
         if step.serves is not None:
             body["for"] = step.serves
         if step.span is not None and (trace := step.span.trace) is not None:
             body["trace"] = trace
-        return Draft(kind="action", world=step.realm, run=self.core.id, body=body, at=action.at, cause=step.cause)
+        return self.draft("action", body, cause=step.cause, realm=step.realm, at=action.at)
 
     def opening(self, step: Step) -> list[Draft]:
         """What the agent wants to do, unless an earlier drive of the run has written it already."""
@@ -146,8 +156,7 @@ class Context:
         told = step.outcome.text if step.outcome is not None and blocked else None
         body = verdict_body(step.verdict, enforce=self.gate.enforce, told=told, question=step.question)
         # At the time of the decision, so that whoever decides again comes to the same verdict.
-        at = step.action.at
-        return Draft(kind="verdict", world=step.realm, run=self.core.id, body=body, at=at, cause=step.cause)
+        return self.draft("verdict", body, cause=step.cause, realm=step.realm, at=step.action.at)
 
     def intent(self, step: Step) -> Draft:
         """What will be carried now."""
@@ -172,7 +181,10 @@ class Context:
             body["value"] = outcome.value
         if more:
             body.update(more)
-        return self.draft("outcome", body, cause=step.cause, realm=step.realm, at=at)
+        owners: Mapping[str, str] = {}
+        if step.tool is not None and self.gate.world != "test":
+            owners = owners_of(self.gate.policy, self.state, step.tool, step.action.args, body, step.typed)
+        return self.draft("outcome", body, cause=step.cause, realm=step.realm, at=at, owners=owners)
 
     def handover(self, reason: str, *, cause: str | None = None, realm: Realm | None = None) -> Draft:
         """A person takes over."""

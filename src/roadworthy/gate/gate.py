@@ -403,7 +403,15 @@ class Gate:
                 fault = f"Question {question} is settled already."
             if fault is not None:
                 raise UsageError(fault)
-            draft = Draft(kind="answer", world=self.world, run=core.id, body=body, at=now, cause=asked.id)
+            draft = Draft(
+                kind="answer",
+                world=self.world,
+                run=core.id,
+                body=body,
+                at=now,
+                cause=asked.id,
+                subject=pending.subject or core.state.subject,
+            )
             try:
                 self.ledger.append([draft], [place_of(asked, before, by=by)])
             except Conflict:
@@ -630,7 +638,9 @@ class Gate:
             body["suspendable"] = state.suspendable = True
         core = Core(run_id, state, new_session(self.world), self.ledger.id)
         core.levels_after, core.given = after, bool(start.wanted)
-        draft = Draft(kind="run", world=self.world, run=run_id, body=body, at=now, cause=core.mark)
+        draft = Draft(
+            kind="run", world=self.world, run=run_id, body=body, at=now, cause=core.mark, subject=state.subject
+        )
         self.ledger.append([*self._contract_drafts(), draft])
         for name in start.wanted:
             state.open(name)
@@ -732,7 +742,13 @@ class Gate:
             return
         at = self.clock.now()
         draft = Draft(
-            kind="run", world=self.world, run=core.id, body={**body, "reopened": True}, at=at, cause=core.mark
+            kind="run",
+            world=self.world,
+            run=core.id,
+            body={**body, "reopened": True},
+            at=at,
+            cause=core.mark,
+            subject=state.subject or subject,
         )
         self.ledger.append([*(self._contract_drafts() if changed else ()), draft])
         if "subject" in body:

@@ -187,6 +187,8 @@ class ToolPolicy:
     """How its calls are carried; None for a plain tool: one attempt, however long it takes."""
     settling: Settling | None = None
     undoing: Undoing | None = None
+    names_persons: bool = False
+    """Its results or arguments say whom they are about, so that they may be about another than the subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +201,8 @@ class Policy:
     subject_entity: str | None
     bridged: frozenset[str]
     """Entities that can be reached by a `same_as` look-up only."""
+    persons: frozenset[str]
+    """The entity that runs act for, and what it is in other systems."""
     facts: Arguments
     walks: Mapping[str, Walk]
     """By tool, how its results are taken apart."""
@@ -225,6 +229,13 @@ def _entity_args(shapes: Mapping[str, Shape]) -> tuple[EntityArg, ...]:
             if inner.entity is not None and not inner.anyone:
                 found.append(EntityArg(path=path, entity=inner.entity))
     return tuple(found)
+
+
+def _persons(contract: Contract) -> frozenset[str]:
+    found = {contract.subject.entity} if contract.subject is not None else set[str]()
+    for _ in contract.same_as:
+        found |= {bridge.to for bridge in contract.same_as if bridge.from_ in found}
+    return frozenset(found)
 
 
 def _source(text: str) -> tuple[str, ...]:
@@ -313,9 +324,11 @@ def _compile(contract: Contract) -> Policy:
     for bridge in contract.same_as:
         bridges.setdefault(bridge.by, set()).add(bridge.to)
     established_by = contract.subject.established_by if contract.subject is not None else ()
+    persons = _persons(contract)
     tools: dict[str, ToolPolicy] = {}
     for name, tool in contract.tools.items():
         arg_shapes = shapes.args[name]
+        named = [inner for shape in (*arg_shapes.values(), shapes.returns[name]) if shape for _, inner in shape.walk()]
         tools[name] = ToolPolicy(
             name=name,
             effect=tool.effect,
@@ -359,6 +372,7 @@ def _compile(contract: Contract) -> Policy:
             carriage=_carriage(tool),
             settling=_settling(name, tool, shapes, conditions),
             undoing=_undoing(tool),
+            names_persons=any(inner.entity in persons for inner in named),
         )
     return Policy(
         contract=contract,
@@ -366,6 +380,7 @@ def _compile(contract: Contract) -> Policy:
         tools=tools,
         subject_entity=contract.subject.entity if contract.subject is not None else None,
         bridged=frozenset(bridge.to for bridge in contract.same_as),
+        persons=persons,
         facts=Arguments(shapes.facts),
         walks=compile_walks(shapes, conditions),
         origins=compile_origins(contract, shapes),

@@ -33,7 +33,7 @@ PUBLIC: Final[Mapping[str, frozenset[str]]] = {
         "driven_by"
     ),
     "said": _words("done sink status reasons"),
-    "action": _words("id tool unknown principal capability by for trace"),
+    "action": _words("id tool unknown inexact principal capability by for trace"),
     "verdict": _words("ruling level reasons origins enforce"),
     "intent": _words("approved"),
     "outcome": _words("status done settled_by decided interrupted attempts"),

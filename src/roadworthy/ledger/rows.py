@@ -31,7 +31,7 @@ CONTROLS: tuple[Kind, ...] = ("level", "stop", "signature")
 """Kinds that change what gates may do."""
 
 OF_THE_WHOLE: frozenset[Kind] = frozenset(
-    ("contract", "level", "stop", "signature", "manifest", "release", "export", "prune", "key")
+    ("contract", "level", "stop", "signature", "manifest", "release", "export", "prune", "key", "erasure")
 )
 """Kinds that belong to no run."""
 

@@ -111,7 +111,12 @@ class Sealing:
         return [
             Reservation(account=self._name(guard.account), amount=guard.amount, limit=guard.limit)
             if isinstance(guard, Reservation)
-            else Claim(key=self._name(guard.key), value=guard.value, again=guard.again)
+            # What may be claimed again is only ever compared, and may be made of what is private.
+            else Claim(
+                key=self._name(guard.key),
+                value=self._name(guard.value) if guard.again else guard.value,
+                again=guard.again,
+            )
             for guard in guards
         ]
 

@@ -36,6 +36,9 @@ NONCE_BYTES: Final = 12
 LOOKS_S: Final = 0.25
 """So long a process may go on reading what another has erased. What is sealed is never sealed under such a key."""
 
+JOINT: Final = "\n"
+"""Between the names of several subjects."""
+
 _CACHED: Final = 50_000
 """Slots that are remembered in memory."""
 
@@ -174,7 +177,8 @@ class Vault:
 
         Where there is none yet it is made, and durable when this returns. Given both, the vault remembers that the run
         is the subject's: what the run wrote before its subject was known is erased with theirs. For what belongs to
-        somebody whom the run does not act for, give the subject alone.
+        somebody whom the run does not act for, give the subject alone; several, with line feeds between them, for what
+        belongs to all of them and is erased with the first.
         """
         return self.slots(ledger_id, ((run, subject),))[0]
 
@@ -188,7 +192,10 @@ class Vault:
                 lacking = list(dict.fromkeys(key for key, slot in zip(keys, found, strict=True) if slot is None))
                 if len(self._slots) + len(lacking) > _CACHED:
                     self._slots.clear()
-                taken = self._keeper.take([self._owner(*key) for key in lacking])
+                wanted_keys = [self._owner(*key) for key in lacking]
+                # What belongs to several has a key of its own, which is destroyed with the first of theirs.
+                joint = [one for key in lacking for one in self._each(*key)]
+                taken = self._keeper.take([*wanted_keys, *joint])[: len(lacking)]
                 fresh = {key: Slot(id, secret) for key, (id, secret) in zip(lacking, taken, strict=True)}
                 self._slots.update(fresh)
                 found = [slot or fresh[key] for key, slot in zip(keys, found, strict=True)]
@@ -199,6 +206,12 @@ class Vault:
         if subject is not None:
             return self._hmac("subject", ledger, subject), mine
         return (mine, None) if mine is not None else (self._hmac("nobody", ledger, ""), None)
+
+    def _each(self, ledger: str, run: str | None, subject: str | None) -> list[tuple[bytes, bytes | None]]:
+        if subject is None or JOINT not in subject:
+            return []
+        whole, _ = self._owner(ledger, None, subject)
+        return [(self._hmac("subject", ledger, one), whole) for one in subject.split(JOINT)]
 
     def pseudonym(self, ledger_id: str, text: str) -> str:
         """What stands for a text in a ledger's tables: the same for the same text, and nothing without this vault."""
