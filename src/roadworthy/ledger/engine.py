@@ -70,7 +70,10 @@ class Store(Protocol):
         ...
 
     def tile(self, level: int, index: int) -> bytes | None:
-        """The hashes of a complete tile of the Merkle tree; None where it is not complete."""
+        """The hashes of a tile of the Merkle tree, one that is not complete as far as it goes.
+
+        None for one of the lowest level that is not complete: its hashes are those of the entries.
+        """
         ...
 
     def cosigned(self) -> Sequence[tuple[int, str]]:
@@ -82,7 +85,7 @@ class Store(Protocol):
         ...
 
     def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
-        """All rows of a table beside the groups, by its primary key: for whoever checks them against the entries."""
+        """All rows of a table, by its primary key, as of one moment and not all at once: for whoever checks them."""
         ...
 
     def faults(self) -> Sequence[str]:

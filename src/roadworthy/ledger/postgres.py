@@ -36,7 +36,7 @@ from roadworthy.ledger.merkle import leaf_hash
 from roadworthy.ledger.rows import LOOKED_FOR
 from roadworthy.ledger.schema import VERSION, accounts, claims, cosigned, groups, metadata, sought, tiles, tip
 from roadworthy.ledger.server import BUSY_S, Gone, Server
-from roadworthy.ledger.tree import Frontier
+from roadworthy.ledger.tree import TILE, Frontier
 
 if TYPE_CHECKING:
     from roadworthy.ledger.server import Session
@@ -428,7 +428,13 @@ class PostgresStore:
 
     def tile(self, level: int, index: int) -> bytes | None:
         found = self._reading(lambda session: session.execute(_TILE, [level, index], binary=True).fetchone())
-        return None if found is None else found[0]
+        if found is not None or not level:
+            return None if found is None else found[0]
+        given = [level - 1, index * TILE]
+        roots = self._reading(
+            lambda session: session.execute(f"{_ROOTS} LIMIT {TILE}".encode(), given, binary=True).fetchall()
+        )
+        return b"".join(root for (root,) in roots)
 
     def cosigned(self) -> Sequence[tuple[int, str]]:
         rows = self._reading(

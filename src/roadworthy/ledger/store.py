@@ -319,6 +319,14 @@ class Ledger:
                 if seq > after:
                     yield seq, head
 
+    def head(self, seq: int) -> bytes:
+        """The head of one entry. Raises LookupError where it is not there: nobody wrote it, or it was pruned."""
+        self._here()
+        for group in self._store.groups(run=None, kind=None, world=None, after=seq - 1, limit=1):
+            if group.first <= seq:
+                return group.lines[seq - group.first]
+        raise LookupError(f"the ledger {self.name} has no entry {seq}")
+
     def node(self, level: int, index: int) -> bytes:
         """The hash over the 2**level entries from seq index * 2**level + 1 on (RFC 6962, 2.1).
 

@@ -6,7 +6,6 @@ RFC 6962, section 2.1; tiles as in C2SP tlog-tiles: 256 hashes of one height, co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -14,6 +13,8 @@ TILE: Final = 256
 """Hashes in a tile, and leaves under each hash of the next level's tiles."""
 
 _HEIGHT: Final = 8
+_KEPT: Final = 64
+"""Tiles, with all hashes inside them: some 40 KB each."""
 _HASH: Final = 32
 EMPTY: Final = sha256(b"").digest()
 """The root of a tree without leaves."""
@@ -104,15 +105,18 @@ class Frontier:
 
 
 class Nodes:
-    """Hashes of complete subtrees, from tiles where these are complete and from the leaves where not.
+    """Hashes of complete subtrees, from tiles, and from the leaves where the lowest tile is not complete.
 
-    `tile` gives the hashes of a complete tile, or None; `leaves` those of the leaves from one index up to another.
+    `tile` gives the hashes of a tile as far as it goes, and None for the lowest one that is not complete; `leaves` the
+    hashes of the leaves from one index up to another. What was read is kept: a leaf that is there never changes.
     """
 
     def __init__(self, tile: Callable[[int, int], bytes | None], leaves: Callable[[int, int], Sequence[bytes]]) -> None:
         self._leaves = leaves
-        self._levels = lru_cache(maxsize=64)(self._within)
         self._tile = tile
+        self._whole: dict[tuple[int, int], list[list[bytes]]] = {}
+        self._open: dict[int, tuple[int, list[list[bytes]]]] = {}
+        """For each level the tile that was not complete when it was read."""
 
     def __call__(self, level: int, index: int) -> bytes:
         """The hash of the 2**level leaves from index * 2**level on.
@@ -120,34 +124,30 @@ class Nodes:
         Raises LookupError where the tree does not reach so far.
         """
         height, inside = divmod(level, _HEIGHT)
-        per = TILE >> inside
-        tile, at = divmod(index, per)
-        try:
-            return self._levels(height, tile)[inside][at]
-        except LookupError:
-            return self._open(level, index)
+        tile, at = divmod(index, TILE >> inside)
+        place, rows = self._open.get(height, (-1, []))
+        if place != tile or at >= len(rows[inside]):
+            rows = self._whole.get((height, tile)) or self._read(height, tile)
+        if at >= len(rows[inside]):
+            raise LookupError(f"there is no complete subtree of height {level} at {index}")
+        return rows[inside][at]
 
-    def _within(self, height: int, tile: int) -> list[list[bytes]]:
-        """All hashes inside a complete tile, by height. A complete tile never changes, so they are kept."""
+    def _read(self, height: int, tile: int) -> list[list[bytes]]:
+        """All hashes inside a tile, by height."""
         found = self._tile(height, tile)
         if found is None:
-            raise LookupError(f"tile {tile} of level {height} is not complete")
-        rows = [[found[at : at + _HASH] for at in range(0, len(found), _HASH)]]
-        while len(rows[-1]) > 1:
+            rows = [list(self._leaves(tile * TILE, (tile + 1) * TILE))]
+        else:
+            rows = [[found[at : at + _HASH] for at in range(0, len(found), _HASH)]]
+        while len(rows) < _HEIGHT:
             rows.append(_above(rows[-1]))
+        if len(rows[0]) < TILE:
+            self._open[height] = (tile, rows)
+        else:
+            if len(self._whole) >= _KEPT:
+                self._whole.clear()
+            self._whole[height, tile] = rows
         return rows
-
-    def _open(self, level: int, index: int) -> bytes:
-        if level >= _HEIGHT:
-            row = [self(level - 1, 2 * index), self(level - 1, 2 * index + 1)]
-            return _above(row)[0]
-        first = index << level
-        row = list(self._leaves(first, first + (1 << level)))
-        if len(row) != 1 << level:
-            raise LookupError(f"there is no complete subtree of height {level} at {index}")
-        while len(row) > 1:
-            row = _above(row)
-        return row[0]
 
 
 def _above(row: Sequence[bytes]) -> list[bytes]:
