@@ -76,7 +76,7 @@ def trace_of(span: Span) -> str | None:
     return f"{known.trace_id:032x}-{known.span_id:016x}"
 
 
-def _context_of(trace: str) -> SpanContext | None:
+def context_of(trace: str) -> SpanContext | None:
     """The span that an entry names; None for what names none."""
     from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -179,7 +179,7 @@ class CallSpan:
 
     def link(self, trace: str | None) -> None:
         """Point to the span in which an action was held, as its entry names it."""
-        known = _context_of(trace) if trace is not None else None
+        known = context_of(trace) if trace is not None else None
         if known is not None and self.span is not None:
             self.span.add_link(known)
 
