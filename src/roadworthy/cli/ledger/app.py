@@ -10,8 +10,11 @@ import typer
 VERBS: Final = (
     "show",
     "explain",
+    "verify",
+    "export",
     "signal",
     "witness",
+    "cosign",
 )
 """In the order of `roadworthy ledger --help`. Each is a file of this folder that has a function `command`."""
 
