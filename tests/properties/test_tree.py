@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from roadworthy.ledger.merkle import consistency, consistent, included, inclusion, leaf_hash, root, root_of
+from roadworthy.ledger.tree import TILE, Frontier, Nodes, Tile
 
 MOST = 130
 LEAVES = [b"leaf %d" % number for number in range(MOST)]
@@ -144,3 +146,80 @@ def test_history_that_was_changed_is_not_the_beginning_of_any_tree(data: st.Data
 def test_what_checks_proofs_never_raises(one: int, other: int, proof: list[bytes], top: bytes) -> None:
     assert included(HASHES[0], one, other, proof, top) in (True, False)
     assert consistent(one, other, HASHES[0], top, proof) in (True, False)
+
+
+# The tree of a ledger -------------------------------------------------------------------------------------------------
+
+
+class _Shelf:
+    """A ledger's tree as an engine keeps it: complete tiles, and leaves for the rest."""
+
+    def __init__(self) -> None:
+        self.leaves: list[bytes] = []
+        self.tiles: dict[tuple[int, int], Tile] = {}
+        self.edge = Frontier()
+        self.asked = 0
+
+    def grow(self, count: int) -> None:
+        more = [leaf_hash(b"%d" % number) for number in range(len(self.leaves), len(self.leaves) + count)]
+        self.leaves += more
+        self.tiles.update({(tile.level, tile.idx): tile for tile in self.edge.extend(more)})
+
+    def tile(self, level: int, index: int) -> bytes | None:
+        self.asked += 1
+        whole = self.tiles.get((level, index))
+        if whole is not None or not level:
+            return None if whole is None else whole.hashes
+        below = (self.tiles.get((level - 1, place)) for place in range(index * TILE, (index + 1) * TILE))
+        return b"".join(tile.root for tile in below if tile is not None)
+
+    def read(self, start: int, end: int) -> Sequence[bytes]:
+        return self.leaves[start:end]
+
+
+def test_tiles_give_the_hashes_of_a_tree_that_grows() -> None:
+    shelf = _Shelf()
+    nodes = Nodes(shelf.tile, shelf.read)
+    for size in (1, 2, 255, 256, 257, 511, 512, 1000, 65_535, 65_536, 65_537, 66_000):
+        shelf.grow(size - len(shelf.leaves))
+        top = root_of(shelf.leaves)
+        assert shelf.edge.root() == top
+        for where in (nodes, Nodes(shelf.tile, shelf.read)):  # one that has read before, and one that has not
+            assert root(size, where) == top
+            for index in {0, size // 3, size // 2, size - 1}:
+                assert included(shelf.leaves[index], index, size, inclusion(index, size, where), top)
+            old = size // 2 + 1
+            assert consistent(old, size, root_of(shelf.leaves[:old]), top, consistency(old, size, where))
+            for level, index in ((0, size), (1, size // 2), (8, size // 256), (16, size // 65_536)):
+                with pytest.raises(LookupError):
+                    where(level, index)
+    assert nodes(16, 0) == root_of(shelf.leaves[:65_536])
+
+
+def test_what_was_read_is_not_read_again() -> None:
+    shelf = _Shelf()
+    shelf.grow(70_000)
+    nodes = Nodes(shelf.tile, shelf.read)
+    inclusion(69_999, 70_000, nodes)
+    before = shelf.asked
+    inclusion(69_999, 70_000, nodes)
+    assert before <= 4
+    assert shelf.asked == before
+
+
+@given(st.integers(0, 700), st.integers(0, 700))
+def test_the_edge_of_a_tree_is_found_again(size: int, more: int) -> None:
+    """An engine that opens a ledger goes on as the one that closed it would have."""
+    shelf = _Shelf()
+    shelf.grow(size)
+
+    def hashes(level: int) -> Sequence[bytes]:
+        if not level:
+            return shelf.leaves[size >> 8 << 8 :]
+        return [tile.root for (at, _), tile in sorted(shelf.tiles.items()) if at == level - 1]
+
+    again = Frontier.at(size, hashes)
+    assert again.root() == shelf.edge.root()
+    fresh = [leaf_hash(b"%d" % number) for number in range(size, size + more)]
+    assert again.extend(fresh) == shelf.edge.copy().extend(fresh)
+    assert again.root() == root_of([*shelf.leaves, *fresh])
