@@ -22,6 +22,7 @@ from roadworthy.core.types import (
     Entry,
     Guard,
     Outcome,
+    Realm,
     Reason,
     Reservation,
     Status,
@@ -34,10 +35,10 @@ from roadworthy.gate.decide import decide, find_tool, normalise, uses_simulated,
 from roadworthy.gate.entries import Context, Step
 from roadworthy.gate.journal import Past
 from roadworthy.gate.people import held
-from roadworthy.gate.policy import ToolPolicy
+from roadworthy.gate.policy import Policy, ToolPolicy
 from roadworthy.gate.replay import loose
 from roadworthy.gate.simulate import simulated
-from roadworthy.gate.state import frozen, key_of
+from roadworthy.gate.state import RunState, frozen, key_of
 from roadworthy.gate.values import MISSING, BadValue, as_text, plain, shown, wire
 from roadworthy.gate.verdicts import of_a_conflict, of_a_look, of_another_way, of_no_way_back, told_of_denial
 
@@ -221,6 +222,7 @@ def _refuse(
     step = Step(action=action, tool=tool, verdict=verdict, realm=ctx.gate.world, cause=action.id, key=action.id)
     if span is not None:
         span.open(step)
+    step.inexact = tool is not None and normalise(tool, as_recorded(action.args)) != reason
     if ctx.gate.enforce or fn is None or ctx.gate.world == "test":
         _deny(ctx, step)
         return step
@@ -308,15 +310,17 @@ def begin_carrying(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
         reserved = budgets.reservations(gate.policy, action, "shadow" if step.simulate else step.realm)
         step.guards += reserved if gate.enforce else budgets.unlimited(reserved)
     if tool.keyed is not None and tool.keyed.forever:
-        value = hashlib.sha256(dumps(action.args)).hexdigest()
-        step.guards.append(Claim(key=f"key/{step.realm}/{step.key}", value=value, again=True))
+        step.guards.append(used_key(step.key, action, step.realm))
 
 
 def _simulates(ctx: Context, tool: ToolPolicy, verdict: Verdict, args: Mapping[str, Any]) -> bool:
     """Whether a call is only made up: a write in shadow, and whatever rests on what was made up before."""
-    if not ctx.gate.enforce:
-        return False
-    return (tool.acts and verdict.level == "shadow") or (bool(ctx.state.simulated) and uses_simulated(ctx.state, args))
+    return ctx.gate.enforce and simulates(ctx.state, tool, verdict, args)
+
+
+def simulates(state: RunState, tool: ToolPolicy, verdict: Verdict, args: Mapping[str, Any]) -> bool:
+    """The same, for a gate that does more than watch."""
+    return (tool.acts and verdict.level == "shadow") or uses_simulated(state, args)
 
 
 def _read_before(ctx: Context, step: Step) -> Steps[None]:
@@ -674,14 +678,24 @@ def _action(
 
 
 def key_for(ctx: Context, step: Step) -> str:
+    """The idempotency key of a step."""
+    return key_of_action(ctx.gate.policy, step.action, enforce=ctx.gate.enforce)
+
+
+def key_of_action(policy: Policy, action: Action, *, enforce: bool) -> str:
     """The idempotency key: one per intent, or what the contract makes it of. A retry carries the same one."""
-    tool = cast("ToolPolicy", step.tool)
-    if tool.keyed is None or not ctx.gate.enforce:
-        return step.action.id  # a gate that only watches makes no two calls one
-    what: list[Any] = [ctx.gate.contract.agent, tool.name, frozen_text(key_of(tool.keyed.args, step.action.args))]
+    tool = policy.tools[action.tool]
+    if tool.keyed is None or not enforce:
+        return action.id  # a gate that only watches makes no two calls one
+    what: list[Any] = [policy.contract.agent, tool.name, frozen_text(key_of(tool.keyed.args, action.args))]
     if not tool.keyed.forever:
-        what.append(ctx.core.id)
+        what.append(action.run)
     return hashlib.sha256(dumps(what)).hexdigest()[:32]
+
+
+def used_key(key: str, action: Action, realm: Realm) -> Claim:
+    """What keeps one key from being used for two things, in whatever run."""
+    return Claim(key=f"key/{realm}/{key}", value=hashlib.sha256(dumps(action.args)).hexdigest(), again=True)
 
 
 def frozen_text(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from roadworthy.core.errors import Conflict, LedgerError
@@ -14,9 +15,9 @@ from roadworthy.gate.carry import ToolFunction, is_async
 from roadworthy.gate.core import Blocking, Steps, cause_of
 from roadworthy.gate.decide import decide, normalise, verdict_of
 from roadworthy.gate.people.answers import Answering, Question
-from roadworthy.gate.people.questions import Pending, asks, news_of, pending_of, why_of
+from roadworthy.gate.people.questions import TRIAL, Pending, asks, news_of, pending_of, why_of
 from roadworthy.gate.policy import USER, Policy, ToolPolicy
-from roadworthy.gate.state import frozen
+from roadworthy.gate.state import RunState, frozen
 from roadworthy.gate.verdicts import CARRIED_BEFORE
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def ask(ctx: Context, step: Step, fn: ToolFunction | None) -> bool:
     if answer is not None:
         ruling = "approve" if answer else "deny"
         role = next(iter(pending.questions.values())).role
-        body = {"question": action.id, "ruling": ruling, "by": "trial", "role": role}
+        body = {"question": action.id, "ruling": ruling, "by": TRIAL, "role": role}
         questions.append(ctx.draft("answer", body, cause=step.cause, realm=step.realm))
         if answer:
             step.drafts = questions
@@ -167,14 +168,16 @@ def _held(pending: Pending) -> Outcome:
 
 def approval_of(ctx: Context, step: Step) -> Pending | None:
     """The approved action that a call repeats, where there is one."""
-    if not ctx.state.pending:
-        return None
-    key = (step.action.tool, frozen(step.action.args))
-    for pending in ctx.state.pending.values():
-        if not pending.settled and pending.key == key:
-            ruling, _ = pending.decided(ctx.gate.policy, ctx.gate.clock.now())
-            if ruling == "approve":
-                return pending
+    state = ctx.state
+    return approved(ctx.gate.policy, state, step.action, now=ctx.gate.clock.now()) if state.pending else None
+
+
+def approved(policy: Policy, state: RunState, action: Action, *, now: datetime) -> Pending | None:
+    """The same, at a time."""
+    key = (action.tool, frozen(action.args))
+    for pending in state.pending.values():
+        if not pending.settled and pending.key == key and pending.decided(policy, now)[0] == "approve":
+            return pending
     return None
 
 

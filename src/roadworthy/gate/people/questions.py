@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from roadworthy.core.types import Action, Entry, Reason, Verdict
 from roadworthy.gate.decide import approver_of, decide, normalise
 from roadworthy.gate.people.answers import REQUESTER, Answering, Question, action_digest, standing
 from roadworthy.gate.policy import USER, Asking, Policy, ToolPolicy
 from roadworthy.gate.state import RunState, frozen
+
+TRIAL: Final = "trial"
+"""Who gives the answers of a trial's approver, beside whom there is nobody."""
 
 
 @dataclass(slots=True)
