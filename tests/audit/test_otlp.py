@@ -256,7 +256,7 @@ def test_runs_of_a_time_and_a_world_only(ledger: Ledger, story: Story, clock: Vi
 
 def test_a_span_that_was_told_live_is_linked(ledger: Ledger, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     story(ledger)
     named = [entry.body["trace"] for entry in ledger.entries(run="r1", kind="action")]
     links = [

@@ -54,7 +54,7 @@ def listen(monkeypatch: pytest.MonkeyPatch, provider: TracerProvider) -> Collect
     """As `trace.set_tracer_provider`, which holds for the rest of a process."""
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     return Collector(exporter)
 
 

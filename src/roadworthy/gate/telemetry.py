@@ -50,9 +50,12 @@ def _tracer() -> Tracer | None:
     """What makes our spans; None where nobody listens."""
     global _known
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        if not _NAMED:
-            return None  # whoever sets a provider imports it
+    if not _NAMED:
+        # Whoever sets a provider has imported it. Frameworks import it, too, and set none: to ask for a provider then
+        # costs more than all else here, so that the place where it would stand is looked at first, while it has one.
+        if trace is None or getattr(trace, "_TRACER_PROVIDER", trace) is None:
+            return None
+    elif trace is None:
         from opentelemetry import trace
     provider: TracerProvider = trace.get_tracer_provider()
     known = _known
@@ -110,11 +113,11 @@ def _leave(token: Token[Surroundings]) -> None:
         token.var.reset(token)
 
 
-def _failed(span: Span, kind: str, text: str = "") -> None:
+def _failed(span: Span, kind: str) -> None:
     from opentelemetry.trace import Status, StatusCode
 
     span.set_attribute("error.type", kind)
-    span.set_status(Status(StatusCode.ERROR, text or None))
+    span.set_status(Status(StatusCode.ERROR))
 
 
 def _of_run(gate: Gate, core: Core, operation: str) -> dict[str, Any]:
@@ -227,34 +230,39 @@ class CallSpan:
 
     def _tell(self, span: Span, error: BaseException | None) -> None:
         step, outcome = self._step, self._outcome
+        told: dict[str, Any] = {}
         if self._seq is not None:
-            span.set_attribute("roadworthy.seq", self._seq)
+            told["roadworthy.seq"] = self._seq
         if step is not None:
-            verdict = step.verdict
-            span.set_attribute("roadworthy.action", step.action.id)
-            if step.action.capability is not None:
-                span.set_attribute("roadworthy.capability", step.action.capability)
-            span.set_attribute("roadworthy.ruling", verdict.ruling)
-            span.set_attribute("roadworthy.level", verdict.level)
-            if verdict.rule is not None:
-                span.set_attribute("roadworthy.rule", verdict.rule)
-            if verdict.reasons:
-                span.set_attribute("roadworthy.codes", [reason.code for reason in verdict.reasons])
-            if step.by is not None:
-                span.set_attribute("roadworthy.by", step.by)
-            if step.serves is not None:
-                span.set_attribute("roadworthy.for", step.serves)
             outcome = outcome or step.outcome  # a run that stops here comes to no value
+            self._tell_verdict(step, told)
         if outcome is not None:
-            span.set_attribute("roadworthy.status", outcome.status)
-            span.set_attribute("roadworthy.done", outcome.done)
-            if outcome.status in ("failed", "in_doubt"):
-                _failed(span, self._error or outcome.status)
+            told["roadworthy.status"] = outcome.status
+            told["roadworthy.done"] = outcome.done
             if _tells_content() and outcome.done in ("executed", "simulated"):
-                told = outcome.text if outcome.value is None else outcome.value
-                span.set_attribute("gen_ai.tool.call.result", told if isinstance(told, str) else dumps(told).decode())
+                value = outcome.text if outcome.value is None else outcome.value
+                told["gen_ai.tool.call.result"] = value if isinstance(value, str) else dumps(value).decode()
+        span.set_attributes(told)
         if error is not None and not isinstance(error, Suspended):
             _failed(span, type(error).__qualname__)
+        elif outcome is not None and outcome.status in ("failed", "in_doubt"):
+            _failed(span, self._error or outcome.status)
+
+    def _tell_verdict(self, step: Step, told: dict[str, Any]) -> None:
+        action, verdict = step.action, step.verdict
+        told["roadworthy.action"] = action.id
+        told["roadworthy.ruling"] = verdict.ruling
+        told["roadworthy.level"] = verdict.level
+        for name, value in (
+            ("capability", action.capability),
+            ("rule", verdict.rule),
+            ("by", step.by),
+            ("for", step.serves),
+        ):
+            if value is not None:
+                told[f"roadworthy.{name}"] = value
+        if verdict.reasons:
+            told["roadworthy.codes"] = [reason.code for reason in verdict.reasons]
 
 
 def span_of(ctx: Context) -> CallSpan | None:
