@@ -14,12 +14,12 @@ import typer
 
 from roadworthy.cli.ledgers import GateBook, VaultChoice, appending, its_folder
 from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
-from roadworthy.cli.terminal import columns, json_line, out, shown
+from roadworthy.cli.terminal import columns, err, json_line, out, shown
 from roadworthy.contract.keys import project_of
 from roadworthy.contract.model import Contract
 from roadworthy.contract.names import did_you_mean
 from roadworthy.core import canonical
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import Unreadable, UsageError
 from roadworthy.core.types import Reason
 from roadworthy.gate.decide import normalise
 from roadworthy.gate.gate import Asked, Gate
@@ -60,7 +60,7 @@ def show_all(
         people = gate.contract.members
         asked = [
             one
-            for one in gate.questions()
+            for one in gate.questions(unreadable=_pass_over)
             if person is None or people is None or people.holds(person, one.question.role or "")
         ]
         if json:
@@ -84,6 +84,10 @@ def show_all(
         for line in columns(("question", "role", "tool", "since (UTC)", "until (UTC)", "missing"), rows):
             out().print(line)
     return 0
+
+
+def _pass_over(error: Unreadable) -> None:
+    err().print(shown(f"Passed over: {error}", lines=False))
 
 
 @app.command()
@@ -211,7 +215,11 @@ def _gate(contract: Path, ledger: str, vault: str | None) -> Generator[Gate]:
 
 def _find(gate: Gate, named: str) -> Asked:
     """The question of this id, or the only one that waits in the run of this id. Raises UsageError."""
-    of_run = [one for one in gate.questions() if one.run == named]
+    unreadable: list[Unreadable] = []
+    of_run = [one for one in gate.questions(unreadable=unreadable.append) if one.run == named]
+    for error in unreadable:
+        if error.run == named:
+            raise error
     if len(of_run) > 1:
         raise UsageError(f"several questions wait in run {named!r}: name one of {', '.join(one.id for one in of_run)}")
     return of_run[0] if of_run else gate.question(named)

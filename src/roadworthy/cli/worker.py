@@ -21,7 +21,7 @@ from roadworthy.cli.ledgers import GateBook, VaultChoice, appending
 from roadworthy.cli.terminal import err, json_line, out, shown
 from roadworthy.cli.tools import find_tools
 from roadworthy.contract.model import Contract
-from roadworthy.core.errors import Conflict, RoadworthyError, Suspended, UsageError
+from roadworthy.core.errors import Conflict, RoadworthyError, Suspended, Unreadable, UsageError
 from roadworthy.core.types import Claim, Draft, Entry, Kind
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.gate import Gate
@@ -138,6 +138,8 @@ class Worker:
                 busy |= self._tend(run)
             except RoadworthyError as error:  # one run that cannot be read keeps nobody else waiting
                 err().print(shown(f"{run}: {error}"))
+                if isinstance(error, Unreadable):
+                    del self._runs[run]  # it is said once, and again when somebody answers there
         return busy
 
     def _learn(self) -> None:

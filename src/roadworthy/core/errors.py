@@ -6,7 +6,8 @@
     │   ├── ScenarioError  the author of a scenario
     │   └── RunsError      whoever recorded the runs file
     ├── LedgerError        whoever runs the machine: disk, lock, version
-    │   └── Conflict       the caller: somebody was first, or a budget is used up
+    │   ├── Conflict       the caller: somebody was first, or a budget is used up
+    │   └── Unreadable     nobody, for what was erased; else whoever has the vault, or a backup
     ├── HarnessError       the trials themselves are broken; never counted as the agent's failure
     └── Suspended          nobody: the run waits for a person
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Literal
 
-from roadworthy.core.types import Guard, Reservation
+from roadworthy.core.types import Guard, Reservation, Withheld
 
 
 class RoadworthyError(Exception):
@@ -117,6 +118,18 @@ class Conflict(LedgerError):
         """The first one that did not hold."""
         self.found = found
         """What the account holds now, or what stands behind the claimed key."""
+
+
+class Unreadable(LedgerError):
+    """What a run did cannot be read to its end, so nothing is done in it on a guess. The ledger itself is well."""
+
+    code = "RW-303"
+
+    def __init__(self, run: str | None, why: Withheld | None, text: str) -> None:
+        super().__init__(text)
+        self.run = run
+        self.why: Withheld | None = why
+        """`erased`, for good; `sealed`: it can be read with the vault; None: it is not what a gate writes."""
 
 
 class HarnessError(RoadworthyError):

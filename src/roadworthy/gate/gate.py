@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from roadworthy.contract.load import assure
 from roadworthy.contract.model import Contract
 from roadworthy.core.clock import Clock, SystemClock
-from roadworthy.core.errors import Conflict, HarnessError, UsageError
+from roadworthy.core.errors import Conflict, HarnessError, Unreadable, UsageError
 from roadworthy.core.types import LEVELS, Action, Draft, Entry, Level, Realm, Reason, Verdict
 from roadworthy.gate.carry import Carrier, ToolFunction
 from roadworthy.gate.carry.drift import Learned
@@ -36,6 +36,7 @@ from roadworthy.gate.people.answers import (
 )
 from roadworthy.gate.people.questions import Pending, open_questions
 from roadworthy.gate.policy import Policy, policy_of
+from roadworthy.gate.replay import readable
 from roadworthy.gate.run import AskUser, Core, Run, new_session
 from roadworthy.gate.state import RunState
 from roadworthy.gate.stops import Stops, lift_body, stop_body
@@ -346,8 +347,11 @@ class Gate:
 
     # -- what people decide -----------------------------------------------------------------------------------------
 
-    def questions(self) -> list[Asked]:
-        """The questions of this contract's runs that somebody may answer now, the oldest first."""
+    def questions(self, *, unreadable: Callable[[Unreadable], object] | None = None) -> list[Asked]:
+        """The questions of this contract's runs that somebody may answer now, the oldest first.
+
+        Runs that cannot be read are passed over: `unreadable` is told of each, and where it is not given the log is.
+        """
         now = self.clock.now()
         runs: dict[str, None] = {}
         for entry in self.ledger.entries(kind="question"):
@@ -355,7 +359,14 @@ class Gate:
                 runs[entry.run] = None
         found: list[Asked] = []
         for run in runs:
-            core = self._known(run)
+            try:
+                core = self._known(run)
+            except Unreadable as error:
+                if unreadable is not None:
+                    unreadable(error)
+                else:
+                    _log.warning("the questions of run %s are passed over: %s", run, error.text)
+                continue
             if core is None:
                 continue
             with core.lock:
@@ -443,7 +454,7 @@ class Gate:
             )
         handle = Run(self, core, ask_user=ask_user)
         drive(recover(handle._ctx))  # pyright: ignore[reportPrivateUsage]  # the two are one thing
-        core.journal = Journal(self.ledger.entries(run=run))
+        core.journal = Journal(readable(self.ledger.entries(run=run)))
         return handle
 
     def settle(self, run: str) -> int:
@@ -506,7 +517,7 @@ class Gate:
         Beside what was taken back before, what was only simulated or never done is left out.
         """
         self._to_undo(run)
-        return undoable(self.policy, self.ledger.entries(run=run))
+        return undoable(self.policy, readable(self.ledger.entries(run=run)))
 
     def undo_request(self, run: str, *, by: str, because: str) -> dict[str, Any]:
         """What a person signs who wants a run undone as it stands now: `keys.seal` it for the purpose `undo`."""

@@ -27,7 +27,7 @@ from roadworthy.gate.core import Steps, cause_of
 from roadworthy.gate.entries import Context, Step
 from roadworthy.gate.passage import at_path, conclude, was_done
 from roadworthy.gate.policy import Policy, ToolPolicy
-from roadworthy.gate.replay import root_of
+from roadworthy.gate.replay import readable, root_of
 from roadworthy.gate.values import MISSING, BadValue
 from roadworthy.gate.verdicts import of_an_undo
 
@@ -250,7 +250,7 @@ def undo(
     `blocking`: the steps are driven from blocking code, which can wait for no async function.
     """
     gate, run = ctx.gate, ctx.core.id
-    deeds = deeds_of(gate.policy, gate.ledger.entries(run=run))
+    deeds = deeds_of(gate.policy, readable(gate.ledger.entries(run=run)))
     body = undo_body(
         ledger=gate.ledger.id,
         run=run,
@@ -507,7 +507,7 @@ def _of_another(work: _Undo, deed: _Deed, tool: ToolPolicy, back: ToolPolicy, ot
     done, args, begun = "executed", None, 0
     for entry in ctx.gate.ledger.entries(run=other.rpartition("#")[0]):
         if entry.kind == "action" and entry.body["id"] == other:
-            args, begun = cast("Mapping[str, Any]", entry.body["args"]), entry.seq
+            args, begun = cast("Mapping[str, Any] | None", entry.body.get("args")), entry.seq
         elif entry.kind == "outcome" and root_of(entry.cause) == other:
             status, done = entry.body["status"], entry.body["done"]
     if status in ("ok", "denied") and done == "executed":
@@ -515,7 +515,9 @@ def _of_another(work: _Undo, deed: _Deed, tool: ToolPolicy, back: ToolPolicy, ot
         return _back(work, deed, other)
     if status == "failed" or done == "blocked":
         return None
-    took = yield from _took_effect(work, deed, tool, back, other, _typed(back, args or {}))
+    if args is None:  # it is of a run whose data were erased, or are sealed: nothing can be looked up by it
+        return _left(deed, "undo_in_doubt", _UNKNOWN.format(deed=deed.tool, back=back.name), other)
+    took = yield from _took_effect(work, deed, tool, back, other, _typed(back, args))
     if took is True:
         work.taken[_effect(deed, tool)] = other
         return _back(work, deed, other)

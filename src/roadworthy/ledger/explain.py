@@ -16,6 +16,7 @@ from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry, Kind, Realm
 from roadworthy.ledger.rows import RunSummary
+from roadworthy.ledger.withheld import marked
 
 Fields: TypeAlias = Mapping[str, Any]
 """What an entry says, with `at` beside it."""
@@ -101,7 +102,7 @@ def find(ledger: Reader, action: str) -> tuple[str, list[Entry]]:
     Raises UsageError, which names the nearest, for an id that leads nowhere.
     """
     run, tail = _parts(action)
-    entries = list(ledger.entries(run=run)) if run else []
+    entries = [marked(entry) for entry in ledger.entries(run=run)] if run else []
     if not entries:
         raise UsageError(_no_such_run(ledger, action, run))
     ids = [str(entry.body.get("id")) for entry in entries if entry.kind == "action"]
@@ -144,7 +145,9 @@ def _root(cause: str | None) -> str:
 
 
 def _of(entry: Entry) -> dict[str, Any]:
-    return {"at": entry.at, **entry.body}
+    # Why parts are missing is said only where some are, so that nobody need look for it elsewhere.
+    withheld = {"withheld": sorted(entry.withheld)} if entry.withheld else {}
+    return {"at": entry.at, **entry.body, **withheld}
 
 
 @dataclass(slots=True)
@@ -424,6 +427,8 @@ def _people(e: Explanation) -> Iterator[Line]:
 def _answered(answer: Fields) -> str:
     role = f", as {answer['role']}" if answer.get("role") else ""
     signed = ", signed" if answer.get("signature") else ", not signed"
+    if answer.get("withheld"):
+        signed = f", signature {answer.get('signature')}" if str(answer.get("signature"))[:1] == "[" else signed
     because = f": {_cut(answer['because'])}" if answer.get("because") else ""
     changed = f"; to {_written(answer['args'])}" if answer.get("args") is not None else ""
     words = f"; in words: {_cut(answer['text'])}" if answer.get("text") else ""

@@ -17,6 +17,7 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry, Kind, Realm
 from roadworthy.ledger.rows import RunSummary
 from roadworthy.ledger.store import Ledger
+from roadworthy.ledger.withheld import mark_of, marked
 
 _SHOWN_RUNS: Final = 50
 _CUT: Final = 600
@@ -112,8 +113,9 @@ def _tell(entries: Iterable[Entry]) -> None:
             pending[entry.cause or ""] = str(entry.body.get("key", ""))
         elif entry.kind == "outcome":
             pending.pop(entry.cause or "", None)
-        for who, text in _lines(entry):
-            _say(entry.at, who, text)
+        mark = mark_of(entry)
+        for who, text in _lines(marked(entry)):
+            _say(entry.at, who, text if mark in text else f"{text} {mark}")
     for action in pending:
         text = f"{_number(action)}nothing says how this ended: it may or may not have been done".strip()
         console.print(Text.assemble(" " * 10, ("in_doubt  ", COLOURS["in_doubt"]), shown(text)))
