@@ -381,57 +381,7 @@ def test_killed_at_any_statement_an_append_is_whole_or_was_never_there(script: S
     assert last.split()[0] in intents
 
 
-# -- ledgers of earlier times -----------------------------------------------------------------------------------------
-
-_MADE_SINCE = ("TABLE identity", "TABLE accounts", "TABLE claims", "INDEX entries_by_sought")
-
-
-@pytest.fixture
-def old(path: Path, make: Make) -> Path:
-    """A ledger as it was before there were guards."""
-    with Ledger.open(path) as ledger:
-        ledger.append([make(n, kind="question" if n % 10 == 0 else "heard") for n in range(50)])
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for part in _MADE_SINCE:
-            connection.execute(f"DROP {part}")
-    return path
-
-
-def test_an_old_ledger_is_read_as_it_is(old: Path) -> None:
-    before = old.read_bytes()
-    with Ledger.open(old, read_only=True) as ledger:
-        assert len(list(ledger.entries())) == 50
-        assert [entry.body["n"] for entry in ledger.entries(kind="question")] == [0, 10, 20, 30, 40]
-        assert ledger.controls() == ()
-        with pytest.raises(LedgerError, match="open it once without read_only"):
-            _ = ledger.id
-    assert old.read_bytes() == before
-
-
-def test_an_old_ledger_takes_guards_once_it_is_opened_to_append(old: Path, make: Make) -> None:
-    with Ledger.open(old) as ledger:
-        mine = ledger.id
-        ledger.append([make(50)], [spend("100"), Claim(key="k", value="v")])
-        with pytest.raises(Conflict):
-            ledger.append([make(51)], [spend("1")])
-        assert [entry.body["n"] for entry in ledger.entries(kind="question")] == [0, 10, 20, 30, 40]
-    with Ledger.open(old, read_only=True) as ledger:
-        assert ledger.id == mine
-        assert len(list(ledger.entries())) == 51
-
-
-_OPEN_ONLY = """
-print("ready")
-sys.stdin.readline()
-with Ledger.open(path) as ledger:
-    print(ledger.id)
-"""
-
-
-def test_an_old_ledger_that_several_processes_open_gets_one_id(script: Script, old: Path) -> None:
-    ids = {out.strip() for out in _together([script(_OPEN_ONLY, old, stdin=subprocess.PIPE) for _ in range(3)])}
-    assert len(ids) == 1
-    assert len(ids.pop()) == 32
+# -- what stands beside the entries ------------------------------------------------------------------------------------
 
 
 def test_a_ledger_keeps_its_id(shared: str) -> None:

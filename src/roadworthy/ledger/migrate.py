@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 Engine = Literal["sqlite", "postgresql+psycopg"]
@@ -19,19 +20,26 @@ Engine = Literal["sqlite", "postgresql+psycopg"]
 _STEPS = Path(__file__).with_name("migrations")
 
 
-def migrate(raw: Any, engine: Engine, *, start: int | None, to: int) -> None:
-    """Take a ledger from version `start` (None: there are no tables yet) to version `to`, and commit.
+def migrate(raw: Any, engine: Engine, *, to: int, begin: Callable[[], int | None]) -> None:
+    """Take a ledger from the version that it has to version `to`, and commit.
 
-    `raw`: the driver's connection, on which a transaction has begun and which nobody else uses meanwhile. Where a step
-    fails, everything is as it was. Raises whatever the step raises.
+    `raw`: the driver's connection, which nobody else uses meanwhile. `begin` begins a transaction on it, under the
+    ledger's lock, and gives the version that it finds then; None: there are no tables. Where a step fails, everything
+    is as it was. Raises the driver's errors, and what a step raises.
     """
+    # SQLAlchemy looks the connection over and rolls back before it hands it out, so the transaction begins after that.
     with create_engine(f"{engine}://", creator=lambda: raw, poolclass=StaticPool).connect() as connection:
-        _steps(connection, start, to)
-        if start is None:
-            connection.execute(text("INSERT INTO ledger (version) VALUES (:to)"), {"to": to})
-        else:
-            connection.execute(text("UPDATE ledger SET version = :to"), {"to": to})
-        connection.commit()
+        start = begin()
+        try:
+            if start is None or start < to:
+                _steps(connection, start, to)
+                put = (
+                    "INSERT INTO ledger (version) VALUES (:to)" if start is None else "UPDATE ledger SET version = :to"
+                )
+                connection.execute(text(put), {"to": to})
+            connection.commit()
+        except DBAPIError as wrapped:
+            raise (wrapped.orig or wrapped) from wrapped
 
 
 def _steps(connection: Connection, start: int | None, to: int) -> None:

@@ -209,17 +209,22 @@ class PostgresStore:
                 with contextlib.suppress(self._server.driver.errors.UniqueViolation):  # somebody was faster
                     session.execute(f"CREATE SCHEMA IF NOT EXISTS {self._server.quoted}".encode())
             session.autocommit = False
-            session.execute(_LOCK, [lock_key(f"new {self._server.schema}")])
-            version = self._version(session)
-            if version is None:
+            if self._turn(session) is None:
                 self._create(session)
-            elif version < VERSION:
-                from roadworthy.ledger.migrate import migrate  # takes its time to import, and is needed once
-
-                session.execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
-                migrate(session, "postgresql+psycopg", start=version, to=VERSION)
+                session.commit()
                 return
-            session.commit()
+            session.rollback()
+            from roadworthy.ledger.migrate import migrate  # takes its time to import, and is needed once
+
+            migrate(session, "postgresql+psycopg", to=VERSION, begin=lambda: self._turn(session))
+
+    def _turn(self, session: Session) -> int | None:
+        """Wait for the turn to make or change tables; the version that they have then."""
+        session.execute(_LOCK, [lock_key(f"new {self._server.schema}")])
+        version = self._version(session)
+        if version is not None:
+            session.execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
+        return version
 
     def _create(self, session: Session) -> None:
         try:
@@ -372,6 +377,17 @@ class PostgresStore:
         with contextlib.closing(self._server.session(read_only=False)) as session:
             try:
                 session.execute(_keep(cosigned, "size"), {"size": size, "note": note})
+            except self._server.errors as cause:
+                raise self._server.trouble(cause) from cause
+
+    def give_up(self, firsts: Sequence[int]) -> None:
+        with contextlib.closing(self._server.session(read_only=False)) as session:
+            try:
+                session.execute(
+                    b"WITH gone AS (UPDATE groups SET heads = '', sealed = NULL WHERE first = ANY(%(firsts)s) "
+                    b"RETURNING first, last) DELETE FROM sought USING gone WHERE seq BETWEEN gone.first AND gone.last",
+                    {"firsts": list(firsts)},
+                )
             except self._server.errors as cause:
                 raise self._server.trouble(cause) from cause
 

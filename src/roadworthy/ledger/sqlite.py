@@ -151,7 +151,7 @@ def _controls() -> str:
 def _recent_runs(*, world: bool) -> str:
     spans = (
         select(groups.c.run, func.min(groups.c.first).label("begin"), func.max(groups.c.last).label("ends"))
-        .where(OF_A_RUN)
+        .where(OF_A_RUN, func.length(groups.c.heads) > literal_column("0"))
         .group_by(groups.c.run)
         .subquery()
     )
@@ -162,6 +162,10 @@ def _recent_runs(*, world: bool) -> str:
 
 
 _RUN_END: Final = "SELECT run_first + last - first FROM groups WHERE run = ? ORDER BY run_first DESC LIMIT 1"
+_GIVE_UP: Final = "UPDATE groups SET heads = x'', sealed = NULL WHERE first = ?"
+_GIVE_UP_PLACES: Final = (
+    "DELETE FROM sought WHERE seq >= ? AND seq <= (SELECT last FROM groups WHERE first = ? AND run IS NOT NULL)"
+)
 _TIP: Final = "SELECT size, note FROM tip"
 _TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND idx = ?"
 _ROOTS: Final = "SELECT root FROM tiles WHERE level = ? AND idx >= ? ORDER BY idx"
@@ -366,18 +370,12 @@ class SqliteStore:
         """Bring the tables of an earlier version into today's form."""
         from roadworthy.ledger.migrate import migrate  # takes its time to import, and is needed once
 
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            version = self._known(connection)
-            if version is not None and version < VERSION:  # nobody was faster
-                _log.info("the ledger %s is brought from format %s to %s", self.name, version, VERSION)
-                migrate(connection, "sqlite", start=version, to=VERSION)
-            else:
-                connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
+        def begin() -> int | None:
+            connection.execute("BEGIN IMMEDIATE")
+            return self._known(connection)
+
+        migrate(connection, "sqlite", to=VERSION, begin=begin)
+        _log.info("the ledger %s was brought up to format %s", self.name, VERSION)
 
     def _begin(self) -> None:
         """Take up the tree where it stands. Raises LedgerError where the ledger is not what was written."""
@@ -453,6 +451,27 @@ class SqliteStore:
         with self._lock if self._path is None else contextlib.nullcontext():
             self._stay_open()
             self._patiently(put)
+
+    def give_up(self, firsts: Sequence[int]) -> None:
+        connection = self._opened("mode=rw", self._synced) if self._path is not None else self._main
+        try:
+            with self._lock if self._path is None else contextlib.nullcontext():
+                self._stay_open()
+                connection.execute("PRAGMA secure_delete=ON")
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    connection.executemany(_GIVE_UP_PLACES, [(first, first) for first in firsts])
+                    connection.executemany(_GIVE_UP, [(first,) for first in firsts])
+                    connection.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error as cause:
+            raise trouble(cause, self.name) from cause
+        finally:
+            if self._path is not None:
+                connection.close()
 
     # -- reading --------------------------------------------------------------------------------------------------
 
