@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from roadworthy.contract.model import Contract
 from roadworthy.contract.people import People
+from roadworthy.core.order import in_order
 from roadworthy.core.types import Entry
 from roadworthy.ledger.store import Ledger
 
@@ -42,8 +43,9 @@ class Laws:
 def read_again(body: Mapping[str, Any]) -> Contract | None:
     """The contract that the body of a `contract` entry holds, with its people; None for what is none."""
     try:
-        contract = Contract.model_validate(body.get("contract"))
-        people = cast("object", body.get("people"))
+        written = in_order({key: body.get(key) for key in ("contract", "people")}, body.get("order"))
+        contract = Contract.model_validate(written["contract"])
+        people = cast("object", written["people"])
         return contract if people is None else contract.with_people(People.model_validate(people))
     except (ValueError, TypeError, RecursionError):
         return None

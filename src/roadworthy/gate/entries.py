@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from roadworthy.contract.model import Contract
+from roadworthy.core.order import order_of
 from roadworthy.core.types import Action, Draft, Guard, Kind, Level, Outcome, Realm, Reservation, Verdict
 from roadworthy.gate import budgets
 from roadworthy.gate.core import AskUserChannel, Core, Write
@@ -42,6 +43,9 @@ def contract_drafts(contract: Contract, ledger: Appender, at: datetime, *, world
     }
     if people is not None:
         body["people"] = people.model_dump(mode="json")
+    order = order_of({key: body[key] for key in ("contract", "people") if key in body})
+    if order:
+        body["order"] = order  # reasons and questions follow it, and the ledger sorts what it holds
     return [Draft(kind="contract", world=world, run=None, body=body, at=at)]
 
 

@@ -21,6 +21,7 @@ from typing import Literal, cast, get_args
 from roadworthy.contract.model import Contract
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Draft, Entry, Level
+from roadworthy.gate.entries import contract_drafts
 from roadworthy.gate.gate import Gate
 from roadworthy.ledger.address import told
 from roadworthy.ledger.batch import Batch
@@ -259,8 +260,10 @@ class _Runner:
         if self.ledger is None:
             return f"test-{self.manifest.digest[:8]}"
         body = {"digest": self.manifest.digest, "manifest": _plain(asdict(self.manifest))}
-        (entry,) = self.ledger.append([Draft(kind="manifest", world="test", run=None, body=body, at=started)])
-        return f"test-{entry.seq}"
+        manifest = Draft(kind="manifest", world="test", run=None, body=body, at=started)
+        # With the contract beside it the ledger alone tells by which law each verdict was made.
+        law = contract_drafts(self.plan.contract, self.ledger, started, world="test")
+        return f"test-{self.ledger.append([manifest, *law])[0].seq}"
 
     def _results(self, test: str, interrupts: _Interrupts) -> Iterable[tuple[TrialResult, Batch | bytes | None]]:
         return self._here(test, interrupts) if self.workers == 1 else self._elsewhere(test, interrupts)

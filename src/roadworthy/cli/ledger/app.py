@@ -10,6 +10,7 @@ import typer
 VERBS: Final = (
     "show",
     "explain",
+    "replay",
     "verify",
     "export",
     "signal",
