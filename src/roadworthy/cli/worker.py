@@ -201,7 +201,7 @@ class Worker:
     def _go(self, run: str, handle: Run) -> None:
         assert self.agent is not None  # asked before
         try:
-            with handle.bind():
+            with handle, handle.bind():
                 came = self.agent(handle)
                 if inspect.isawaitable(came):
                     asyncio.run(_awaited(came))
