@@ -73,10 +73,12 @@ def _make_old(url: str, drafts: Sequence[Draft]) -> list[Entry]:
         for made, entry in zip(drafts, entries, strict=True):
             at, world, run, kind, cause, body = row_of(made)
             rows.append((entry.seq, at, world, run, entry.run_seq, kind, cause, body))
+        connection.execute("BEGIN")
         connection.cursor().executemany(f"INSERT INTO entries VALUES ({marks})", rows)
         connection.execute("INSERT INTO identity VALUES ('0123456789abcdef0123456789abcdef')")
         connection.execute("INSERT INTO accounts VALUES ('refunds', '60.50')")
         connection.execute("INSERT INTO claims VALUES ('question 1', 'deny')")
+        connection.execute("COMMIT")
     return entries
 
 
