@@ -44,7 +44,8 @@ class Book:
     cosigned: list[str] = field(default_factory=list[str])
     runs: dict[str, int] = field(default_factory=dict[str, int])
     vkeys: list[str] = field(default_factory=list[str])
-    pruned: int = 0
+    pruned: set[int] = field(default_factory=set[int])
+    """Where the groups begin of which the hashes alone are left."""
 
     def __post_init__(self) -> None:
         if self.key is not None:
@@ -108,23 +109,15 @@ class Book:
         seq = 0
         for heads, sealed in self.groups:
             first, seq = seq + 1, seq + len(heads)
-            if first > self.pruned:
-                rows.append(
-                    {
-                        "group": [first, seq],
-                        "heads": [head.decode() for head in heads],
-                        "sealed": None if sealed is None else base64.b64encode(sealed).decode(),
-                    }
-                )
-        if self.pruned:
-            peaks: list[str] = []
-            done = 0
-            for level in reversed(range(self.pruned.bit_length())):
-                if self.pruned >> level & 1:
-                    hashes = [leaf_hash(head) for head in self.heads[done : done + (1 << level)]]
-                    peaks.append(base64.b64encode(root_of(hashes)).decode())
-                    done += 1 << level
-            front["pruned"] = {"nodes": peaks, "size": self.pruned}
+            row: dict[str, Any] = {
+                "group": [first, seq],
+                "heads": [head.decode() for head in heads],
+                "sealed": None if sealed is None else base64.b64encode(sealed).decode(),
+            }
+            if first in self.pruned:
+                leaves = base64.b64encode(b"".join(map(leaf_hash, heads))).decode()
+                row = {"leaves": leaves, "pruned": [first, seq]}
+            rows.append(row)
         return [front, *rows, {"checkpoint": self.note(), "size": len(self.heads)}]
 
     def export(self) -> list[bytes]:
@@ -295,16 +288,26 @@ def test_a_cosignature_that_is_not_the_witness_s_is_found() -> None:
     assert codes(check(made.export(), witnesses=(Key.parse(witness.vkey),))) == {"cosignature"}
 
 
-def test_a_pruned_export_is_proven_by_what_is_left_of_the_tree() -> None:
+def test_a_pruned_export_is_proven_by_the_hashes_that_are_left() -> None:
     made = book()
-    made.pruned = 3
+    made.add([("prune", {"ranges": [[4, 6]]})])
+    made.pruned = {4}
     report = check(made.export(), keys=trusted(made))
     assert report.intact
-    assert report.size == 8
+    assert report.size == 9
     assert [found.code for found in report.findings] == ["pruned"]
     lines = made.lines()
-    lines[0]["pruned"]["nodes"][0] = base64.b64encode(bytes(32)).decode()
+    (at,) = (i for i, line in enumerate(lines) if "pruned" in line)
+    lines[at]["leaves"] = base64.b64encode(bytes(96)).decode()
     assert codes(check([canonical(line) + b"\n" for line in lines], keys=trusted(made))) == {"root"}
+
+
+@pytest.mark.parametrize("ranges", [[[4, 5]], [[1, 2]], [[4, 9]], [[6, 4]], None, [[4]]])
+def test_what_no_entry_says_was_pruned_was_taken_away(ranges: Any) -> None:
+    made = book()
+    made.add([("prune", {"ranges": ranges})])
+    made.pruned = {4}
+    assert codes(check(made.export(), keys=trusted(made))) == {"pruned"}
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ This file imports nothing else of Roadworthy: copy it to where the ledger is to 
 
 An export is what `roadworthy ledger export --jsonl` writes: a line of JSON that says which ledger it is; a line for
 each checkpoint that witnesses have cosigned; a line for each group of entries, with the stored bytes of their heads and
-of what is encrypted beside them; and a line with the last checkpoint. Exit codes: 0 intact, 1 something is wrong,
-2 this cannot be read.
+of what is encrypted beside them, or with the hashes alone where they were pruned; and a line with the last checkpoint.
+Exit codes: 0 intact, 1 something is wrong, 2 this cannot be read.
 
 Formats: RFC 6962 (the tree), c2sp.org/signed-note, /tlog-checkpoint, /tlog-cosignature and /tlog-proof@v1.
 """
@@ -67,11 +67,9 @@ class Tree:
 
     __slots__ = ("peaks", "size")
 
-    def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
-        if size.bit_count() != len(peaks) or any(len(peak) != 32 for peak in peaks):
-            raise Misfit(f"a tree of {size} leaves is {size.bit_count()} complete subtrees, and here are {len(peaks)}")
-        self.size = size
-        self.peaks = list(peaks)
+    def __init__(self) -> None:
+        self.size = 0
+        self.peaks: list[bytes] = []
 
     def add(self, leaf: bytes) -> None:
         """Add the hash of a leaf."""
@@ -394,7 +392,7 @@ class Report:
     ledger: str
     """Its id."""
     size: int
-    """Its entries; where the earlier part was pruned, those among them."""
+    """Its entries, those that were pruned among them."""
     root: str
     """The root that comes out of what is there, in base64."""
     signed: str | None
@@ -449,7 +447,6 @@ class Audit:
         findings: Findings,
         *,
         ledger: str | None = None,
-        tree: Tree | None = None,
         sizes: Iterable[int] = (),
         read: Callable[[bytes], Any] = json.loads,
         write: Callable[[Any], bytes] = canonical,
@@ -458,9 +455,9 @@ class Audit:
         """`read` and `write`: JSON, by another library. `acts`: check what people have signed, by the heads alone."""
         self.findings = findings
         self.ledger = ledger
-        self.tree = tree or Tree()
-        self.pruned = self.tree.size
-        """Entries before the first that is here."""
+        self.tree = Tree()
+        self.gone: list[tuple[int, int]] = []
+        """Entries of which only the hashes are here, from and to, in order."""
         self.roots: dict[int, bytes] = {}
         """By size, for the sizes that were asked for and that the tree has passed."""
         self.keys = KeyChain(findings)
@@ -476,6 +473,7 @@ class Audit:
         self._latest = 0
         self._open: dict[tuple[str, str], int] = {}
         self._doubts: dict[tuple[str, str], int] = {}
+        self._given_up: list[tuple[int, int]] = []
         for size in sizes:
             self.want(size)
 
@@ -523,6 +521,17 @@ class Audit:
             )
         return found
 
+    def skip(self, leaves: Sequence[bytes]) -> None:
+        """Take in entries that were pruned, by the hashes that are left of them."""
+        first = self.tree.size + 1
+        for leaf in leaves:
+            self.tree.add(leaf)
+            if self.tree.size in self._sizes:
+                self.roots[self.tree.size] = self.tree.root
+        if self.gone and self.gone[-1][1] == first - 1:
+            first = self.gone.pop()[0]
+        self.gone.append((first, self.tree.size))
+
     def _segments(self, sealed: bytes | None) -> set[str]:
         if sealed is None:
             return set()
@@ -558,6 +567,8 @@ class Audit:
         kind = head["kind"]
         if kind == "key":
             self.keys.take(seq, head["body"])
+        elif kind == "prune":
+            self._prune(seq, head["body"].get("ranges"))
         if self.acts is not None:
             self.acts.take(seq, head)
         return head
@@ -569,10 +580,9 @@ class Audit:
                 self.findings.add("run_seq", f"entry {seq} belongs to no run and says it is number {given} of it", seq)
             return
         known = self._runs.get(run)
-        if known is None and self.pruned:
-            known = given - 1  # the earlier part of the run may be gone
         expected = (known or 0) + 1
-        if given != expected:
+        # What is gone may have been of this run.
+        if given != expected and not (self.gone and given > expected):
             self.findings.add("run_seq", f"entry {seq} is number {given} of run {run}, and {expected} is next", seq)
         self._runs[run] = given
 
@@ -600,8 +610,33 @@ class Audit:
         elif kind == "gap":
             self.findings.note("gap", f"entry {seq} says that something could not be written", seq)
 
+    def _prune(self, seq: int, ranges: Any) -> None:
+        try:
+            said = [(int(begin), int(end)) for begin, end in ranges]
+        except (TypeError, ValueError):
+            self.findings.add("pruned", f"entry {seq} does not say which entries were pruned", seq)
+            return
+        if any(not 1 <= begin <= end < seq for begin, end in said):
+            self.findings.add("pruned", f"entry {seq} says that entries were pruned which were not there then", seq)
+        self._given_up += said
+
+    def _gone_unsaid(self) -> None:
+        """Say what is gone, and whether entries say that it was to go."""
+        said = sorted(self._given_up)
+        for first, last in self.gone:
+            at = first
+            for begin, end in said:
+                if begin <= at <= end:
+                    at = end + 1
+            if at <= last:
+                text = f"the entries {at} to {last} were taken away, and no entry says that they were pruned"
+                self.findings.add("pruned", text, at)
+            else:
+                self.findings.note("pruned", f"the entries {first} to {last} were pruned; their hashes are left", first)
+
     def end(self) -> None:
         """Say what is only known at the end."""
+        self._gone_unsaid()
         for (run, action), seq in self._open.items():
             self.findings.note(
                 "open", f"{action} of run {run} was begun, and no entry says how it ended: it runs, or broke off", seq
@@ -688,9 +723,6 @@ class Audit:
                 "or it is an old copy",
                 self.tree.size + 1,
             )
-            return False
-        if earlier.size < self.pruned:
-            self.findings.note("earlier", f"{what} lies in the part that was pruned, and cannot be compared")
             return False
         root = EMPTY if earlier.size == 0 else self.roots.get(earlier.size)
         if root != earlier.root:
@@ -794,13 +826,6 @@ class KeyChain:
             self.findings.add("key", f"entry {seq} names a key that the one before it has not signed", seq)
             return
         self.keys.append(key)
-
-    def begin(self, vkeys: Iterable[str]) -> None:
-        """Take the keys of a part that was pruned as they are given. Raises Unreadable."""
-        try:
-            self.keys += [Key.parse(vkey) for vkey in vkeys]
-        except Misfit as wrong:
-            raise Unreadable(f"a key in the first line of the export cannot be read: {wrong}") from None
 
     @property
     def present(self) -> Key | None:
@@ -1067,7 +1092,6 @@ class _Front:
     ledger: str
     origin: str
     vkeys: list[str]
-    tree: Tree
     cosigned: list[str] = field(default_factory=list[str])
 
 
@@ -1081,13 +1105,10 @@ def check_export(lines: Iterable[bytes], asked: Asked | None = None) -> tuple[Re
     front = _front(source)
     findings = Findings()
     sizes = [_size_of(note) for note in (*front.cosigned, *((asked.since,) if asked.since is not None else ()))]
-    audit = Audit(findings, ledger=front.ledger, tree=front.tree, sizes=sizes)
+    audit = Audit(findings, ledger=front.ledger, sizes=sizes)
     audit.wanted = asked.seq
     if front.origin != f"roadworthy/{front.ledger}":
         findings.add("export", f"the export says that it is of {front.origin} and of the ledger {front.ledger}")
-    if audit.pruned:
-        findings.note("pruned", f"the first {audit.pruned} entries are not in this export")
-        audit.keys.begin(front.vkeys)
     last = _groups(audit, source, front)
     if [key.text for key in audit.keys.keys] != front.vkeys:
         findings.add("export", "the export names other keys than its entries do")
@@ -1106,7 +1127,7 @@ def check_export(lines: Iterable[bytes], asked: Asked | None = None) -> tuple[Re
     return audit.report(signed=signed, trusted=trusted, window=window), head
 
 
-_FIRST: Final = frozenset(("format", "ledger", "origin", "pruned", "vkeys"))
+_FIRST: Final = frozenset(("format", "ledger", "origin", "vkeys"))
 
 
 def _size_of(note: str) -> int:
@@ -1123,12 +1144,10 @@ def _front(source: Iterator[tuple[int, bytes]]) -> _Front:
         if not isinstance(first, dict):
             raise Unreadable("this is no export of a ledger: its first line is no mapping")
         given = cast("dict[str, Any]", first)
-        if given.get("format") != FORMAT or not given.keys() <= _FIRST or canonical(given) + b"\n" != line:
+        if given.get("format") != FORMAT or given.keys() != _FIRST or canonical(given) + b"\n" != line:
             raise Unreadable(f"this is no export of a ledger, or one of another format than {FORMAT}")
-        pruned = cast("dict[str, Any]", given.get("pruned") or {"size": 0, "nodes": []})
-        tree = Tree(int(pruned["size"]), [_decoded(str(node)) for node in pruned["nodes"]])
         vkeys = [str(vkey) for vkey in given["vkeys"]]
-        return _Front(ledger=str(given["ledger"]), origin=str(given["origin"]), vkeys=vkeys, tree=tree)
+        return _Front(ledger=str(given["ledger"]), origin=str(given["origin"]), vkeys=vkeys)
     except StopIteration:
         raise Unreadable("this is no export of a ledger: it is empty") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -1155,6 +1174,9 @@ def _groups(audit: Audit, source: Iterator[tuple[int, bytes]], front: _Front) ->
             elif found.keys() == {"group", "heads", "sealed"}:
                 begun = True
                 _group(audit, number, found)
+            elif found.keys() == {"leaves", "pruned"}:
+                begun = True
+                _pruned(audit, number, found)
             elif found.keys() == {"checkpoint", "size"}:
                 last = found
             else:
@@ -1175,6 +1197,15 @@ def _group(audit: Audit, number: int, found: dict[str, Any]) -> None:
             first,
         )
     audit.group(heads, None if found["sealed"] is None else _decoded(found["sealed"]))
+
+
+def _pruned(audit: Audit, number: int, found: dict[str, Any]) -> None:
+    first, data = audit.tree.size + 1, _decoded(found["leaves"])
+    leaves = [data[at : at + 32] for at in range(0, len(data), 32)]
+    if not leaves or len(data) % 32 or found["pruned"] != [first, first + len(leaves) - 1]:
+        text = f"line {number} is about the pruned entries {found['pruned']}, and entry {first} is next"
+        audit.findings.add("seq", text, first)
+    audit.skip(leaves)
 
 
 # The command line ----------------------------------------------------------------------------------------------------

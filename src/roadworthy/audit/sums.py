@@ -34,8 +34,8 @@ def check_sums(ledger: Ledger, findings: Findings) -> None:
     except LedgerError as broken:
         findings.add("sums", f"budgets and claims cannot be checked: {broken.text}")
         return
-    if told.begins != 1 or told.unreadable:
-        why = "entries were pruned" if told.begins != 1 else f"{told.unreadable} entries are erased or encrypted"
+    if told.gone or told.unreadable:
+        why = "entries were pruned" if told.gone else f"{told.unreadable} entries are erased or encrypted"
         findings.note("sums", f"budgets and claims were not checked, for {why}")
         return
     for name, total in told.totals.items():
@@ -67,16 +67,16 @@ class _Told:
         self.claims: dict[str, tuple[str, int]] = {}
         """By key, what it must stand for and the entry that says so."""
         self.unreadable = 0
-        self.begins = 1
-        """The seq of the first entry that is there."""
-        self._first = True
+        self.gone = False
+        """Entries are missing, which were pruned or taken away."""
+        self._seq = 0
         self._held: dict[str, tuple[Reservation, ...]] = {}
         self._answers: dict[str, int] = {}
 
     def take(self, entry: Entry) -> None:
         """Take the next entry in."""
-        if self._first:
-            self.begins, self._first = entry.seq, False
+        self.gone |= entry.seq != self._seq + 1
+        self._seq = entry.seq
         if entry.world == "test":
             return
         if entry.withheld and entry.kind in ("intent", "answer", "undo"):

@@ -5,9 +5,8 @@
     {"group":[1,3],"heads":["…","…","…"],"sealed":null}   entries, their heads as they are stored and hashed
     {"checkpoint":"…","size":3}                           the last checkpoint
 
-Every line is canonical JSON. Where the earlier part of a ledger was pruned, the first line has `pruned` too: how many
-entries are gone, and the roots of the complete subtrees over them, the largest first. What is encrypted stays so: no
-vault is asked for. `roadworthy.verify_ledger` reads it.
+Every line is canonical JSON. Of entries that were pruned the hashes are left: `{"leaves":"…","pruned":[4,9]}`, 32 bytes
+each, one after the other. What is encrypted stays so: no vault is asked for. `roadworthy.verify_ledger` reads it.
 """
 
 from __future__ import annotations
@@ -44,39 +43,20 @@ def lines(ledger: Ledger) -> Iterator[bytes]:
         ) from broken
     # As of one moment, and in the order of the table's key, so that a column that was changed misleads nobody.
     groups = (Group(*row) for row in ledger.rows("groups"))
-    first = next(groups, None)
-    yield _line(_front(ledger, 0 if first is None else first.first - 1))
+    yield _line(_front(ledger))
     for of, cosigned in ledger.cosigned():
         if of <= size:
             yield _line({"cosigned": cosigned})
-    while first is not None and first.first <= size:
-        yield _line(_group(first))
-        first = next(groups, None)
+    for group in groups:
+        if group.first > size:
+            break
+        yield _line(_group(group) if group.heads else _pruned(ledger, group))
     yield _line({"checkpoint": note, "size": size})
 
 
-def _front(ledger: Ledger, gone: int) -> dict[str, Any]:
+def _front(ledger: Ledger) -> dict[str, Any]:
     vkeys = [str(entry.body.get("vkey")) for entry in ledger.entries(kind="key")]
-    front: dict[str, Any] = {
-        "format": FORMAT,
-        "ledger": ledger.id,
-        "origin": f"roadworthy/{ledger.id}",
-        "vkeys": vkeys,
-    }
-    if gone:
-        front["pruned"] = {"nodes": [base64.b64encode(node).decode() for node in peaks(ledger, gone)], "size": gone}
-    return front
-
-
-def peaks(ledger: Ledger, size: int) -> list[bytes]:
-    """The roots of the complete subtrees over the first entries of a ledger, the largest first."""
-    found: list[bytes] = []
-    done = 0
-    for level in reversed(range(size.bit_length())):
-        if size >> level & 1:
-            found.append(ledger.node(level, done >> level))
-            done += 1 << level
-    return found
+    return {"format": FORMAT, "ledger": ledger.id, "origin": f"roadworthy/{ledger.id}", "vkeys": vkeys}
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -91,6 +71,22 @@ def _group(group: Group) -> dict[str, Any]:
             f"the entries {group.first} to {group.last} cannot be exported, their bytes are damaged ({cause}): "
             "`roadworthy ledger verify` says what is wrong"
         ) from cause
+
+
+def leaves_of(ledger: Ledger, group: Group) -> list[bytes]:
+    """The hashes that are left of a group that was pruned. Raises LedgerError where they are not."""
+    try:
+        return [ledger.node(0, at) for at in range(group.first - 1, group.last)]
+    except LookupError as cause:
+        raise LedgerError(
+            f"the entries {group.first} to {group.last} are missing, and so are their hashes: restore the ledger "
+            "from a backup"
+        ) from cause
+
+
+def _pruned(ledger: Ledger, group: Group) -> dict[str, Any]:
+    leaves = base64.b64encode(b"".join(leaves_of(ledger, group))).decode()
+    return {"leaves": leaves, "pruned": [group.first, group.last]}
 
 
 def _line(value: dict[str, Any]) -> bytes:

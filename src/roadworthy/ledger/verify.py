@@ -9,18 +9,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.ledger.heads import Group
-from roadworthy.ledger.jsonl import peaks
+from roadworthy.ledger.jsonl import leaves_of
 from roadworthy.ledger.rows import LOOKED_FOR
 from roadworthy.ledger.schema import VERSION
 from roadworthy.ledger.tree import TILE, Frontier, Tile
-from roadworthy.verify_ledger import Asked, Audit, Checkpoint, Findings, Head, Misfit, Report, Tree
+from roadworthy.verify_ledger import Asked, Audit, Checkpoint, Findings, Head, Misfit, Report
 
 if TYPE_CHECKING:
     from roadworthy.ledger.store import Ledger
@@ -103,31 +102,16 @@ class _Check:
         self.findings = findings
         self.size = size
         """Entries that there were when the check began."""
-        self._acts = acts
-        self._wanted: list[int] = []
-        self.audit = self._audit(Tree())
+        self.audit = Audit(findings, ledger=ledger.id, read=orjson.loads, write=_canonical, acts=acts)
         self._frontier = Frontier()
         self._tiles: dict[tuple[int, int], tuple[bytes, bytes]] = {}
         """Of each tile that is complete by the entries, the hash of its hashes, and its root."""
         self._sought: dict[str, array[int]] = {kind: array("q") for kind in sorted(LOOKED_FOR)}
-        self._pruned_by = 0
         self._changed: int | None = None
-
-    def _audit(self, tree: Tree) -> Audit:
-        return Audit(
-            self.findings,
-            ledger=self.ledger.id,
-            tree=tree,
-            sizes=self._wanted,
-            read=orjson.loads,
-            write=_canonical,
-            acts=self._acts,
-        )
 
     def want(self, note: str) -> None:
         """Keep the root at the size of a checkpoint."""
-        self._wanted.append(_size_of(note))
-        self.audit.want(self._wanted[-1])
+        self.audit.want(_size_of(note))
 
     # -- the entries ----------------------------------------------------------------------------------------------
 
@@ -136,13 +120,7 @@ class _Check:
         self._stored = {
             (level, index): (sha256(hashes).digest(), root) for level, index, hashes, root in _tiles(self.ledger)
         }
-        rows = self.ledger.rows("groups")
-        first = next(rows, None)
-        if first is None:
-            return
-        if type(first[0]) is int and first[0] > 1:
-            self._begin_after(first[0] - 1)
-        for row in chain((first,), rows):
+        for row in self.ledger.rows("groups"):
             if type(row[0]) is int and row[0] > self.size:
                 # Somebody has gone on writing; then the checkpoint has gone on as well.
                 if row[1] > self.ledger.size:
@@ -150,47 +128,38 @@ class _Check:
                 return
             self._group(Group(*row))
 
-    def _begin_after(self, gone: int) -> None:
-        """Take up the tree behind what was pruned."""
-        try:
-            tree = Tree(gone, peaks(self.ledger, gone))
-            edge = Frontier.at(gone, lambda level: self._open_tile(gone, level))
-        except (LookupError, Misfit, LedgerError):
-            self.findings.add("seq", f"the entries 1 to {gone} are missing, and nothing is left that proves them", 1)
-            return
-        self.audit, self._frontier = self._audit(tree), edge
-        self.findings.note("pruned", f"the entries 1 to {gone} were pruned; their hashes are in the tree")
-
-    def _open_tile(self, size: int, level: int) -> list[bytes]:
-        end = size >> (_HEIGHT * level)
-        return [self.ledger.node(_HEIGHT * level, index) for index in range(end & ~(TILE - 1), end)]
-
     def _group(self, group: Group) -> None:
         audit, first = self.audit, self.audit.tree.size + 1
         if type(group.heads) is not bytes or type(group.sealed) not in (bytes, type(None)):
             self.findings.add("columns", f"the entries from {group.first} on are no bytes", first)
             return
-        lines = group.lines
         if group.first != first:
             what = "are missing" if _above(group.first, first) else "stand there twice, or in another place"
             self.findings.add(
                 "seq", f"the group of entry {group.first} stands where {first} belongs: entries {what}", first
             )
-        found = audit.group(lines, group.sealed)
+        if not group.heads and group.sealed is None and type(group.last) is int and group.last >= group.first:
+            leaves = leaves_of(self.ledger, group)
+            audit.skip(leaves)
+            self._add(leaves)
+            return
+        found = audit.group(group.heads.split(b"\n"), group.sealed)
         heads = [head for _, head in found]
-        told = _columns(heads, first)
-        if told is not None:
-            for name, right, there in zip(Group._fields, told, group, strict=False):
-                if right != there or type(right) is not type(there):
-                    self.findings.add(
-                        "columns",
-                        f"entry {first}: `{name}` of its group is {there!r}, and the entries say {right!r}",
-                        first,
-                    )
+        self._hold_columns(group, heads, first)
         for head in heads:
             if head is not None and head["kind"] in LOOKED_FOR:
                 self._sought[head["kind"]].append(head["seq"])
-        for tile in self._frontier.extend([leaf for leaf, _ in found]):
+        self._add([leaf for leaf, _ in found])
+
+    def _hold_columns(self, group: Group, heads: Sequence[Head | None], first: int) -> None:
+        told = _columns(heads, first)
+        for name, right, there in zip(Group._fields, told or (), group, strict=False):
+            if right != there or type(right) is not type(there):
+                text = f"entry {first}: `{name}` of its group is {there!r}, and the entries say {right!r}"
+                self.findings.add("columns", text, first)
+
+    def _add(self, leaves: Sequence[bytes]) -> None:
+        for tile in self._frontier.extend(leaves):
             self._tile(tile)
 
     def _tile(self, tile: Tile) -> None:
@@ -221,8 +190,7 @@ class _Check:
                 self.findings.add("tiles", f"tile {place[1]} of level {place[0]} {what}")
         for level, index in self._stored.keys() - self._tiles.keys():
             end = (index + 1) << (_HEIGHT * (level + 1))
-            since = self.size < end <= now
-            if not since and not (index >= 0 and end <= self.audit.pruned):
+            if not self.size < end <= now:  # else it was completed since
                 self.findings.add("tiles", f"tile {index} of level {level} is there, and no entries for it")
 
     def _sought_as_entries(self, now: int) -> None:
@@ -230,7 +198,7 @@ class _Check:
         for kind, seq in self.ledger.rows("sought"):
             if type(seq) is not int or kind not in there or seq < 1 or seq > now:
                 self.findings.add("sought", f"{kind!r} is looked for at entry {seq!r}, where no such entry is")
-            elif self.audit.pruned < seq <= self.size:
+            elif seq <= self.size:
                 there[kind].append(seq)
         for kind, right in self._sought.items():
             if right == there[kind]:
