@@ -68,6 +68,10 @@ class Keeper(Protocol):
         """The key of a slot, or why there is none."""
         ...
 
+    def slots_of(self, owner: bytes) -> tuple[bytes, ...]:
+        """The slots of an owner and of their runs."""
+        ...
+
     def erase(self, owner: bytes) -> tuple[bytes, ...]:
         """Destroy the keys of an owner and of their runs, so that they are found nowhere on the medium; their slots."""
         ...
@@ -256,17 +260,20 @@ class Vault:
 
     # -- erasing ------------------------------------------------------------------------------------------------------
 
+    def slots_of(self, ledger_id: str, *, subject: str | None = None, run: str | None = None) -> tuple[bytes, ...]:
+        """The slots whose keys `erase` would destroy now."""
+        owner = self._whose(ledger_id, subject, run)
+        with self._lock:
+            self._refresh()
+            return self._keeper.slots_of(owner)
+
     def erase(self, ledger_id: str, *, subject: str | None = None, run: str | None = None) -> tuple[bytes, ...]:
         """Destroy the keys of a subject, and those of their runs from before they were known; or the key of one run.
 
         The slots whose keys are gone, none where there were none. What the subject or the run writes from now on is
         sealed under a new key.
         """
-        if (subject is None) == (run is None):
-            raise LedgerError("erasing is about a subject or about a run: give one of them")
-        owner = (
-            self._hmac("run", ledger_id, run) if run is not None else self._hmac("subject", ledger_id, subject or "")
-        )
+        owner = self._whose(ledger_id, subject, run)
         with self._lock:
             self._refresh()
             slots = self._keeper.erase(owner)
@@ -274,6 +281,11 @@ class Vault:
             self._openers.clear()
             self._erasures = self._keeper.erasures()
         return slots
+
+    def _whose(self, ledger: str, subject: str | None, run: str | None) -> bytes:
+        if (subject is None) == (run is None):
+            raise LedgerError("erasing is about a subject or about a run: give one of them")
+        return self._hmac("subject", ledger, subject) if subject is not None else self._hmac("run", ledger, run or "")
 
     # -- signing ------------------------------------------------------------------------------------------------------
 

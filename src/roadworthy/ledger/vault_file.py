@@ -35,6 +35,8 @@ _TABLES: Final = (
     "key BLOB NOT NULL)",
 )
 
+_THEIRS: Final = "owner = :owner OR owner IN (SELECT run FROM runs WHERE owner = :owner)"
+
 _T = TypeVar("_T")
 _open_files: weakref.WeakSet[FileKeeper] = weakref.WeakSet()
 
@@ -204,16 +206,19 @@ class FileKeeper:
         gone = self._connection.execute("SELECT 1 FROM erased WHERE slot = ?", (slot,)).fetchone()
         return "sealed" if gone is None else "erased"
 
+    def slots_of(self, owner: bytes) -> tuple[bytes, ...]:
+        found = f"SELECT slot FROM slots WHERE {_THEIRS}"
+        return self._saying(lambda: tuple(row[0] for row in self._connection.execute(found, {"owner": owner})))
+
     def erase(self, owner: bytes) -> tuple[bytes, ...]:
         return self._saying(lambda: self._erase(owner))
 
     def _erase(self, owner: bytes) -> tuple[bytes, ...]:
-        theirs = "owner = :owner OR owner IN (SELECT run FROM runs WHERE owner = :owner)"
         given = {"owner": owner}
         with self._writing() as connection:
-            slots = tuple(row[0] for row in connection.execute(f"SELECT slot FROM slots WHERE {theirs}", given))
+            slots = tuple(row[0] for row in connection.execute(f"SELECT slot FROM slots WHERE {_THEIRS}", given))
             connection.executemany("INSERT INTO erased VALUES (?)", [(slot,) for slot in slots])
-            connection.execute(f"DELETE FROM slots WHERE {theirs}", given)
+            connection.execute(f"DELETE FROM slots WHERE {_THEIRS}", given)
             connection.execute("DELETE FROM runs WHERE owner = :owner OR run = :owner", given)
             connection.execute("UPDATE vault SET erasures = erasures + 1")
             self._erasures += 1

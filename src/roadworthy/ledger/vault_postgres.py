@@ -38,6 +38,8 @@ _TABLES: Final = (
     "name TEXT NOT NULL, key BYTEA NOT NULL)",
 )
 
+_THEIRS: Final = b"owner = %(o)s OR owner IN (SELECT run FROM runs WHERE owner = %(o)s)"
+
 _T = TypeVar("_T")
 
 
@@ -145,6 +147,10 @@ class ServerKeeper:
         (gone,) = self._saying(lambda: self._one("SELECT 1 FROM erased WHERE slot = %s", (slot,)))
         return "sealed" if gone is None else "erased"
 
+    def slots_of(self, owner: bytes) -> tuple[bytes, ...]:
+        found = b"SELECT slot FROM slots WHERE " + _THEIRS
+        return self._saying(lambda: tuple(row[0] for row in self._open().execute(found, {"o": owner}).fetchall()))
+
     def erase(self, owner: bytes) -> tuple[bytes, ...]:
         slots = self._saying(lambda: self._erase(owner))
         # Rows that were deleted stay in the table's file until it is written anew.
@@ -157,11 +163,7 @@ class ServerKeeper:
             # Before anything is read: whoever makes a key meanwhile waits, and makes it anew.
             cursor.execute("UPDATE vault SET erasures = erasures + 1")
             cursor.execute("LOCK TABLE slots, runs IN EXCLUSIVE MODE")
-            cursor.execute(
-                "DELETE FROM slots WHERE owner = %(o)s OR owner IN (SELECT run FROM runs WHERE owner = %(o)s) "
-                "RETURNING slot",
-                {"o": owner},
-            )
+            cursor.execute(b"DELETE FROM slots WHERE " + _THEIRS + b" RETURNING slot", {"o": owner})
             slots = tuple(row[0] for row in cursor.fetchall())
             cursor.executemany("INSERT INTO erased VALUES (%s)", [(slot,) for slot in slots])
             cursor.execute("DELETE FROM runs WHERE owner = %(o)s OR run = %(o)s", {"o": owner})

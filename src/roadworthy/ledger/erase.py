@@ -1,0 +1,161 @@
+"""Erasing: the keys of a subject are destroyed, and what was sealed under them can be read by nobody any more.
+
+The ledger keeps every byte that it had, so that its proofs hold; what is gone is in the vault. That it was done, by
+whom and why stands in an `erasure` entry, which names the slots and not the subject. It is written first: where the
+keys could not be destroyed after it, the same erasure asked for again destroys them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+import orjson
+
+from roadworthy.core.errors import UsageError
+from roadworthy.core.types import Draft, Entry
+from roadworthy.ledger.heads import Group, segments
+from roadworthy.ledger.store import Ledger
+
+NAMED: Final = 20
+"""The most entries that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """A file that was made of the ledger, and may hold what is erased here."""
+
+    seq: int
+    """Of the `export` entry that names it."""
+    path: str
+    what: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """What an erasure destroys, or would."""
+
+    slots: tuple[str, ...]
+    """The slots whose keys go, in hex."""
+    entries: int
+    """Entries that lose fields by it."""
+    runs: tuple[str, ...]
+    """The runs of these entries."""
+    derived: tuple[Derived, ...]
+    """Files to see to by hand, the latest last."""
+    plain: tuple[int, ...]
+    """Entries in which the subject's key itself stands in plain, in an id or because there was no vault; at most
+    `NAMED`. These stay as they are."""
+    seq: int | None = None
+    """Of the `erasure` entry; None where nothing was erased yet."""
+
+
+def plan(ledger: Ledger, *, subject: str | None = None, run: str | None = None) -> Erasure:
+    """What `erase` would destroy. Reads the whole ledger once.
+
+    Raises UsageError where the ledger was opened without its vault, and LedgerError.
+    """
+    if ledger.vault is None:
+        raise UsageError("what is erased are keys, and they lie in the vault: give it, by --vault or ROADWORTHY_VAULT")
+    slots = ledger.vault.slots_of(ledger.id, subject=subject, run=run)
+    wanted = frozenset(slots)
+    named = None if subject is None else _standing_alone(subject)
+    entries, first = 0, 0
+    runs: dict[str, None] = {}
+    plain: list[int] = []
+    for group in ledger.groups():
+        lost = _lost(group, wanted)
+        if lost:
+            entries += lost
+            first = first or group.first
+            if group.run is not None:
+                runs[group.run] = None
+        if named is not None and group.world != "test" and named.search(group.heads) and len(plain) < NAMED:
+            plain += [group.first + i for i, head in enumerate(group.lines) if named.search(head)]
+    return Erasure(
+        slots=tuple(slot.hex() for slot in slots),
+        entries=entries,
+        runs=tuple(runs),
+        derived=tuple(_derived(ledger.entries(kind="export", after=first), runs)) if entries else (),
+        plain=tuple(plain[:NAMED]),
+    )
+
+
+def erase(
+    ledger: Ledger, *, subject: str | None = None, run: str | None = None, by: str, because: str, at: datetime
+) -> Erasure:
+    """Erase what a ledger holds about a subject, or what a run wrote before its subject was known.
+
+    Nothing of it can be read from then on, by no process and from no copy, as long as nobody brings back an old copy of
+    the vault. `by` and `because` stay in plain for good. Raises UsageError where there is nothing to erase, where
+    `because` names the subject, and where the ledger was opened without its vault; LedgerError.
+    """
+    if not by.strip() or not because.strip():
+        raise UsageError("an erasure names who wants it and why: by and because must not be empty")
+    for word in (by, because):
+        if subject is not None and _standing_alone(subject.casefold(), escaped=False).search(word.casefold().encode()):
+            raise UsageError(
+                "an erasure entry stays in plain for good, and this one would name whom it is to forget: write the "
+                "reason without the name, such as the number of the request"
+            )
+    found = plan(ledger, subject=subject, run=run)
+    if not found.slots:
+        whose = f"run {run!r}" if run is not None else f"{subject!r}"
+        raise UsageError(
+            f"the vault has no key of {whose}: this ledger holds nothing of theirs that is encrypted, or it was erased "
+            "before. Subjects are named by their key, as `roadworthy ledger show` lists them"
+        )
+    vault = ledger.vault
+    assert vault is not None, "plan() has seen it"
+    seq = _write(ledger, found.slots, found.entries, len(found.runs), by, because, at)
+    gone = {slot.hex() for slot in vault.erase(ledger.id, subject=subject, run=run)}
+    late = gone - set(found.slots)
+    if late:  # the run went on meanwhile
+        _write(ledger, sorted(late), 0, 0, by, because, at)
+    return Erasure(
+        slots=tuple(sorted(gone)),
+        entries=found.entries,
+        runs=found.runs,
+        derived=found.derived,
+        plain=found.plain,
+        seq=seq,
+    )
+
+
+def _write(ledger: Ledger, slots: Iterable[str], entries: int, runs: int, by: str, because: str, at: datetime) -> int:
+    body = {"slots": list(slots), "entries": entries, "runs": runs, "by": by, "because": because}
+    (entry,) = ledger.append([Draft(kind="erasure", world="production", run=None, body=body, at=at)])
+    return entry.seq
+
+
+def _lost(group: Group, slots: Collection[bytes]) -> int:
+    """How many entries of a group lose fields with these slots."""
+    if not slots or group.sealed is None:
+        return 0
+    digests = {one.digest.encode() for one in segments(group.sealed) if one.slot in slots}
+    return sum(any(digest in head for digest in digests) for head in group.lines) if digests else 0
+
+
+def _standing_alone(name: str, *, escaped: bool = True) -> re.Pattern[bytes]:
+    """Finds a name as a word of its own; `escaped`: as JSON writes it."""
+    written = orjson.dumps(name)[1:-1] if escaped else name.encode()
+    return re.compile(rb"(?<![0-9A-Za-z])" + re.escape(written) + rb"(?![0-9A-Za-z])")
+
+
+def _derived(exports: Iterable[Entry], runs: Collection[str]) -> Iterable[Derived]:
+    """The files that were made after there was anything to erase, but for those of other runs alone."""
+    for entry in exports:
+        body = entry.body
+        named = body.get("runs")
+        if isinstance(named, list) and named and not set(cast("list[Any]", named)) & set(runs):
+            continue
+        yield Derived(
+            seq=entry.seq,
+            path=str(body.get("path", "?")),
+            what=str(body.get("what", "export")),
+            sha256=str(body.get("sha256", "")),
+        )
