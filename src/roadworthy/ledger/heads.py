@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -20,9 +21,7 @@ from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Entry, Kind, Realm, Withheld
 from roadworthy.ledger.public import merge
 from roadworthy.ledger.rows import LOOKED_FOR, Row, time_of
-
-FORMAT: Final = 1
-"""Of heads: their `v`."""
+from roadworthy.ledger.upcast import FIRST, STEPS, upcast, version_of
 
 SLOT: Final = 16
 """Bytes of the name of a key."""
@@ -46,9 +45,9 @@ class Bundle:
         self.world = world
         self.at = at
         self.kinds: set[str] = set()
-        self.lines: list[tuple[bytes, bytes]] = []
-        """Of each head what stands before `run_seq` and what stands between that and `seq`."""
-        self.tail = b',"v":1,"world":"%b"}' % world.encode()
+        self.lines: list[tuple[bytes, bytes, bytes]] = []
+        """Of each head what stands before `run_seq`, what stands between that and `seq`, and what stands after."""
+        self.tail = _tail(FIRST, world)
         self.sealed: bytes | None = None
         self.sought: list[tuple[str, int]] = []
         """Kinds that are looked for, and where in the bundle they are."""
@@ -57,6 +56,11 @@ class Bundle:
 
 
 _PLAIN: Final = b',"sealed":[],"seq":'
+
+
+@cache
+def _tail(version: int, world: str) -> bytes:
+    return b',"v":%d,"world":"%b"}' % (version, world.encode())
 
 
 def bundles(rows: Sequence[Row]) -> list[Bundle]:
@@ -85,7 +89,8 @@ def add(bundle: Bundle, run: bytes, at: int, kind: str, cause: str | None, body:
         kind.encode(),
         run,
     )
-    lines.append((line, sealed))
+    # As long as no kind ever changed its form, there is nothing to look up.
+    lines.append((line, sealed, _tail(version_of(kind), bundle.world) if STEPS else bundle.tail))
     bundle.kinds.add(kind)
     bundle.size += len(line) + 200
     if kind in LOOKED_FOR:
@@ -113,17 +118,17 @@ class Group(NamedTuple):
 
     @property
     def lines(self) -> list[bytes]:
-        """The heads."""
-        return self.heads.split(b"\n")
+        """The heads; none where the group was pruned."""
+        return self.heads.split(b"\n") if self.heads else []
 
 
 def placed(bundle: Bundle, seq: int, run_seq: int) -> tuple[Group, list[bytes]]:
     """A bundle in its place, and the hashes of its leaves; its first entry gets these numbers."""
-    tail, first, run_first = bundle.tail, seq, run_seq
+    first, run_first = seq, run_seq
     heads: list[bytes] = []
     leaves: list[bytes] = []
     step = 0 if bundle.run is None else 1
-    for before, between in bundle.lines:
+    for before, between, tail in bundle.lines:
         head = b"%b%d%b%d%b" % (before, run_seq, between, seq, tail)
         heads.append(head)
         leaves.append(sha256(b"\x00" + head).digest())
@@ -226,6 +231,9 @@ def entry_of_head(line: bytes, private: _Opened | None = None) -> Entry:
                 withheld.add(fields)
             elif head["i"] in fields:
                 parts.append(fields[head["i"]])
+        body = merge(body, parts) if parts else body
+        if STEPS or head["v"] != FIRST:
+            body = upcast(head["kind"], head["v"], body)
         return Entry(
             seq=head["seq"],
             at=time_of(head["at"]),
@@ -234,7 +242,7 @@ def entry_of_head(line: bytes, private: _Opened | None = None) -> Entry:
             run_seq=head["run_seq"],
             kind=cast("Kind", head["kind"]),
             cause=head["cause"],
-            body=merge(body, parts) if parts else body,
+            body=body,
             withheld=frozenset(withheld) if withheld else _NOTHING,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as broken:
