@@ -92,6 +92,13 @@ class Store(Protocol):
         """What the engine finds wrong with its medium, and what stands beside our tables that is not ours."""
         ...
 
+    def give_up(self, firsts: Sequence[int]) -> None:
+        """Take the content of the groups that begin there, and what tells where their entries are. Durable on return.
+
+        Their rows stay, with heads that are empty.
+        """
+        ...
+
     def close(self) -> None:
         """Give everything up. May be called twice."""
         ...

@@ -64,7 +64,7 @@ def recent_runs(*, world: bool) -> Select[Any]:
     """Runs, the latest active first; with `world`, those that began in it."""
     spans = (
         select(groups.c.run, func.min(groups.c.first).label("begin"), func.max(groups.c.last).label("ends"))
-        .where(OF_A_RUN)
+        .where(OF_A_RUN, func.length(groups.c.heads) > literal_column("0"))
         .group_by(groups.c.run)
         .subquery()
     )

@@ -5,16 +5,16 @@ What is private, `public.py` says. A test world is made up and stays in plain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Claim, Draft, Guard, Reservation
-from roadworthy.ledger.heads import Bundle, add, segment
+from roadworthy.ledger.heads import Bundle, add, bundles, segment
 from roadworthy.ledger.public import apart, split
-from roadworthy.ledger.rows import binding, row_of, written
+from roadworthy.ledger.rows import Row, binding, row_of, written
 
 if TYPE_CHECKING:
     from roadworthy.ledger.checkpoint import LogKey
@@ -22,6 +22,53 @@ if TYPE_CHECKING:
 
 _Private: TypeAlias = list[Any]
 """The index of an entry in its bundle, and fields of it: a list, as JSON has no other kind."""
+
+
+class _Parted:
+    """Consecutive drafts of one run and world, their private fields taken apart by whom they belong to."""
+
+    __slots__ = ("hidden", "ready", "run", "theirs", "whose", "world")
+
+    def __init__(self, run: str | None, world: str) -> None:
+        self.run = run
+        self.world = world
+        self.hidden: dict[str | None, list[_Private]] = {}
+        """By the subject of the run, where it has one."""
+        self.theirs: dict[str, list[_Private]] = {}
+        """By subjects whom the run does not act for."""
+        self.ready: list[tuple[int, str, str | None, bytes]] = []
+        """Of each draft its time, kind, cause and public fields."""
+        self.whose: list[tuple[list[_Private], ...]] = []
+        """Of each draft the lists that hold fields of it."""
+
+    def take(self, draft: Draft) -> None:
+        i = len(self.ready)
+        said: Mapping[str, Any] = draft.body
+        others: Mapping[str, Mapping[str, Any]] = {}
+        if draft.owners:
+            owners = {at: owner for at, owner in draft.owners.items() if owner != draft.subject}
+            said, others = apart(said, owners)
+        public, private = split(draft.kind, said)
+        at, _, _, kind, cause, body = row_of(draft, public)
+        mine: tuple[list[_Private], ...] = ()
+        if private:
+            belongs = self.hidden.setdefault(draft.subject, [])
+            belongs.append([i, private])
+            mine = (belongs,)
+        for owner, fields in others.items():
+            belongs = self.theirs.setdefault(owner, [])
+            belongs.append([i, fields])
+            mine = (*mine, belongs)
+        self.ready.append((at, kind, cause, body))
+        self.whose.append(mine)
+
+    def pairs(self) -> list[tuple[str | None, str | None]]:
+        """Runs and subjects under whose keys something is to be sealed, in the order of the segments."""
+        return [*((self.run, subject) for subject in self.hidden), *((None, owner) for owner in self.theirs)]
+
+    def segments(self) -> list[list[_Private]]:
+        """What is to be sealed under each."""
+        return [*self.hidden.values(), *self.theirs.values()]
 
 
 class Sealing:
@@ -34,77 +81,46 @@ class Sealing:
 
     def bundles(self, drafts: Sequence[Draft]) -> list[Bundle]:
         """Drafts as bundles. Raises LedgerError for what no ledger can keep and where the vault fails."""
-        made: list[Bundle] = []
-        at = 0
-        while at < len(drafts):
-            first = drafts[at]
-            end = at + 1
-            while end < len(drafts) and drafts[end].run == first.run and drafts[end].world == first.world:
-                end += 1
-            made.append(self._bundle(drafts[at:end]))
-            at = end
-        return made
+        made: list[_Parted | Bundle] = []
+        rows: list[Row] = []
+        current: _Parted | None = None
+        for draft in drafts:
+            if draft.world == "test":
+                current = None
+                rows.append(row_of(draft))
+                continue
+            if rows:
+                made += bundles(rows)
+                rows = []
+            if current is None or current.run != draft.run or current.world != draft.world:
+                current = _Parted(draft.run, draft.world)
+                made.append(current)
+            current.take(draft)
+        made += bundles(rows)
+        # All keys at once: those that are new cost one sync together.
+        wanted = [pair for one in made if isinstance(one, _Parted) for pair in one.pairs()]
+        slots = iter(self._vault.slots(self._id, wanted) if wanted else ())
+        return [self._sealed(one, slots) if isinstance(one, _Parted) else one for one in made]
 
-    def _bundle(self, drafts: Sequence[Draft]) -> Bundle:
-        run, world = drafts[0].run, drafts[0].world
-        plain = world == "test"
-        hidden: dict[str | None, list[_Private]] = {}
-        theirs: dict[str, list[_Private]] = {}
-        ready: list[tuple[int, str, str | None, bytes]] = []
-        whose: list[tuple[list[_Private], ...]] = []
-        for i, draft in enumerate(drafts):
-            if plain:
-                at, _, _, kind, cause, body = row_of(draft)
-                mine: tuple[list[_Private], ...] = ()
-            else:
-                said: Mapping[str, Any] = draft.body
-                others: Mapping[str, Mapping[str, Any]] = {}
-                if draft.owners:
-                    owners = {at: owner for at, owner in draft.owners.items() if owner != draft.subject}
-                    said, others = apart(said, owners)
-                public, private = split(draft.kind, said)
-                at, _, _, kind, cause, body = row_of(draft, public)
-                mine = ()
-                if private:
-                    belongs = hidden.setdefault(draft.subject, [])
-                    belongs.append([i, private])
-                    mine = (belongs,)
-                for owner, fields in others.items():
-                    belongs = theirs.setdefault(owner, [])
-                    belongs.append([i, fields])
-                    mine = (*mine, belongs)
-            ready.append((at, kind, cause, body))
-            whose.append(mine)
-        bundle = Bundle(run, world, ready[0][0])
-        digests = self._seal(bundle, run, hidden, theirs, [draft.kind for draft in drafts])
-        name = b"null" if run is None else orjson.dumps(run)
-        for (at, kind, cause, body), mine in zip(ready, whose, strict=True):
-            listed = b",".join([digests[id(part)] for part in mine])
-            add(bundle, name, at, kind, cause, body, b',"sealed":[%b],"seq":' % listed)
-        return bundle
-
-    def _seal(
-        self,
-        bundle: Bundle,
-        run: str | None,
-        hidden: Mapping[str | None, list[_Private]],
-        theirs: Mapping[str, list[_Private]],
-        kinds: Sequence[str],
-    ) -> dict[int, bytes]:
+    def _sealed(self, parted: _Parted, slots: Iterator[Slot]) -> Bundle:
+        ready = parted.ready
+        bundle = Bundle(parted.run, parted.world, ready[0][0])
         digests: dict[int, bytes] = {}
         stored: list[bytes] = []
-        for parts, of_run in ((hidden, True), (theirs, False)):
-            for subject, listed in parts.items():
-                slot: Slot = self._vault.slot(self._id, run=run if of_run else None, subject=subject)
-                whole, digest = segment(
-                    slot.id, slot.seal(written(listed, kinds[listed[0][0]], len(listed)), self.bound)
-                )
-                stored.append(whole)
-                digests[id(listed)] = b'"%b"' % digest.encode()
+        for listed in parted.segments():
+            slot = next(slots)
+            kind = ready[int(listed[0][0])][1]
+            whole, digest = segment(slot.id, slot.seal(written(listed, kind, len(listed)), self.bound))
+            stored.append(whole)
+            digests[id(listed)] = b'"%b"' % digest.encode()
         if stored:
             bundle.sealed = b"".join(stored)
             bundle.size += len(bundle.sealed)
-        return digests
+        name = b"null" if parted.run is None else orjson.dumps(parted.run)
+        for (at, kind, cause, body), mine in zip(ready, parted.whose, strict=True):
+            listed_in = b",".join([digests[id(part)] for part in mine])
+            add(bundle, name, at, kind, cause, body, b',"sealed":[%b],"seq":' % listed_in)
+        return bundle
 
     def guards(self, guards: Sequence[Guard]) -> list[Guard]:
         """Guards whose names tell nothing of whom they are about."""

@@ -247,12 +247,17 @@ class Ledger:
         found = (
             entry
             for group in self._pages(run=run, kind=kind, world=world, after=after, limit=limit)
-            for entry in self._read(group)
+            for entry in self._read(group, run=run)
             if entry.seq > after and kind in (None, entry.kind)
         )
         return found if limit is None else islice(found, limit)
 
-    def _read(self, group: Group) -> Sequence[Entry]:
+    def _read(self, group: Group, *, run: str | None = None) -> Sequence[Entry]:
+        if run is not None and not group.heads:
+            raise LedgerError(
+                f"entries {group.first} to {group.last} of run {run} were pruned: they stand in the archive that the "
+                "ledger's `prune` entry names, and the run cannot go on"
+            )
         return entries_of(group, self._openers, binding(self.id) if group.sealed else b"")
 
     def _pages(
@@ -361,6 +366,14 @@ class Ledger:
         """What the engine finds wrong with its medium, and what stands beside a ledger's tables that is not ours."""
         self._here()
         return self._store.faults()
+
+    def give_up(self, firsts: Sequence[int]) -> None:
+        """Take the content of the groups that begin there. Their places and hashes stay; durable on return.
+
+        For `prune`, which says before in the ledger what goes, and has seen to it that an archive holds it.
+        """
+        self._ready()
+        self._store.give_up(firsts)
 
     # -- closing --------------------------------------------------------------------------------------------------
 
