@@ -44,6 +44,7 @@ VERBS: Mapping[str, Verb] = {
     "demo": Verb(module="roadworthy.cli.demo", about="Watch a support agent take its road test and see the report."),
     "init": Verb(module="roadworthy.cli.init", about="Draft a contract from an agent's tools or from recorded runs."),
     "check": Verb(module="roadworthy.cli.check", about="Find what is wrong or dangerous in a contract."),
+    "diff": Verb(module="roadworthy.cli.diff", about="Say what a new version of a contract newly allows or forbids."),
     "test": Verb(module="roadworthy.cli.test", about="Run an agent through scenarios and give a release verdict."),
     "backtest": Verb(module="roadworthy.cli.backtest", about="Judge recorded runs by a contract without running them."),
     "inbox": Verb(module="roadworthy.cli.inbox", about="See what waits for a person, and answer it."),

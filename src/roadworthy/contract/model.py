@@ -21,6 +21,7 @@ from pydantic import (
     PlainSerializer,
     PrivateAttr,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -344,6 +345,23 @@ class Tool(Part):
     """How it is taken back."""
     only: Literal["undo"] | None = None
     """`undo`: only the gate calls it, to take something back."""
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _spell_out_absence(cls, args: object) -> object:
+        """`default: null` says that an argument may be left out: the digest and a written copy must say so, too."""
+        if not isinstance(args, Mapping):
+            return args
+        given = cast("Mapping[str, object]", args)
+        return {name: _may_be_absent(spec) for name, spec in given.items()}
+
+
+def _may_be_absent(spec: object) -> object:
+    if not isinstance(spec, Mapping):
+        return spec
+    keys = cast("Mapping[str, object]", spec)
+    absent = "default" in keys and keys["default"] is None and "optional" not in keys and _TYPE_KEYS.issuperset(keys)
+    return {**keys, "optional": True} if absent else keys
 
 
 class Autonomy(Part):

@@ -168,7 +168,7 @@ class _Resolver:
 
     @staticmethod
     def optional_by_default(shape: Shape, spec: TypeSpec) -> Shape:
-        return replace(shape, optional=True) if "default" in spec.model_fields_set else shape
+        return replace(shape, optional=True) if spec.default is not None else shape
 
     def named(self, name: str, path: Path) -> Shape | None:
         if name in self.done:
