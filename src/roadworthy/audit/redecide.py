@@ -74,6 +74,12 @@ class Decision:
     tool: str | None
     was: Body
     now: Body
+    call: Body | None = None
+    """Of a verdict: the body of the `action` entry."""
+    came: Body | None = None
+    """Of a verdict: the body of the first `outcome` entry of its action, where there is one."""
+    again: bool = False
+    """Of a verdict: it was made when a held action was to be carried, or by a process that went on with the run."""
 
     @property
     def same(self) -> bool:
@@ -92,13 +98,15 @@ class Redecided:
     version: str | None
     other: bool
     """It was judged by another contract than its own."""
-    decisions: int = 0
-    """How many were made again."""
+    decisions: tuple[Decision, ...] = ()
+    """All that were made again, in their order."""
     differing: tuple[Decision, ...] = ()
     """Under its own contract those that are not the same to the byte; under another one those that change what may be
     done."""
     regrounded: int = 0
-    """Under another contract: verdicts with the same ruling, on other grounds."""
+    """Under another contract: decisions that come to the same, on other grounds."""
+    passed: bool | None = None
+    """Of a trial: whether it passed."""
     side_by_side: bool = False
     """Some calls ran side by side, and were decided in another order than they were written in."""
     undecided: Undecided | None = None
@@ -114,9 +122,21 @@ class Redecided:
 class Redeciding:
     """Decides runs of one ledger again. What many runs need together is read once."""
 
-    def __init__(self, ledger: Ledger, *, contract: Contract | None = None, also: Iterable[Contract] = ()) -> None:
-        """`contract`: judge by this one, whatever the runs were under. `also`: contracts that the ledger lacks."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        contract: Contract | None = None,
+        level: Level | None = None,
+        also: Iterable[Contract] = (),
+    ) -> None:
+        """`contract`: judge by this one, whatever the runs were under. `also`: contracts that the ledger lacks.
+
+        `level`: under another contract that of every capability; default: what each run had, as far as that contract
+        lets it.
+        """
         self.ledger = ledger
+        self.level: Level | None = level
         self.contract = contract
         self.laws = Laws(ledger, also=[*also, *([contract] if contract is not None else [])])
         self.controls = tuple(ledger.controls())
@@ -329,8 +349,9 @@ class _Run:
             world=self.entries[0].world,
             contract=law.digest,
             version=law.version,
+            passed=next((e.body.get("status") == "passed" for e in self.entries if e.kind == "trial"), None),
             other=self.other,
-            decisions=len(found),
+            decisions=tuple(found),
             differing=differing,
             regrounded=sum(not one.same for one in found) - len(differing) if self.other else 0,
             side_by_side=side_by_side,
@@ -525,8 +546,8 @@ class _Pass:
         if self.other:
             found: dict[str, Level] = {}
             for name, spec in contract.capabilities.items():
-                level = given.get(name, spec.autonomy.start)
-                found[name] = _lower(level, spec.autonomy.ceiling)
+                had = given.get(name, spec.autonomy.start)
+                found[name] = self.deciding.level or _lower(had, spec.autonomy.ceiling)
             return found
         if entry.world == "test" or (self.only is not None and self.only != entry.seq):
             return given
@@ -561,12 +582,30 @@ class _Pass:
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
-    def _add(self, what: What, entry: Entry, action: str | None, tool: str | None, *, was: Body, now: Body) -> None:
-        self.found.append(
-            Decision(
-                what=what, seq=entry.seq, at=entry.at, action=action, tool=tool, was=_bytes_of(was), now=_bytes_of(now)
-            )
+    def _add(
+        self,
+        what: What,
+        entry: Entry,
+        action: str | None,
+        tool: str | None,
+        *,
+        was: Body,
+        now: Body,
+        call: Body | None = None,
+    ) -> None:
+        made = Decision(
+            what=what,
+            seq=entry.seq,
+            at=entry.at,
+            action=action,
+            tool=tool,
+            was=_bytes_of(was),
+            now=_bytes_of(now),
+            call=call,
+            came=self.run.story.outcomes.get(action) if call is not None and action is not None else None,
+            again=what == "verdict" and "~" in str(entry.cause),
         )
+        self.found.append(made)
 
     def _said(self, memory: _Memory, entry: Entry, session: str) -> None:
         body = entry.body
@@ -602,7 +641,7 @@ class _Pass:
                 if dumps(going) == dumps(entry.body):
                     body = going
                     break
-        self._add("verdict", entry, str(action["id"]), str(action["tool"]), was=entry.body, now=body)
+        self._add("verdict", entry, str(action["id"]), str(action["tool"]), was=entry.body, now=body, call=action)
 
     def _moments(self, entry: Entry) -> Sequence[int]:
         """Up to which seq people's stops and lowered levels may have been known.

@@ -84,7 +84,9 @@ class BacktestReport:
     digest: str
     """Of the contract."""
     file: str
-    level: Level
+    """What the runs were read from."""
+    level: str
+    """That of every capability, or how each came to its own."""
     runs: tuple[JudgedRun, ...]
     skipped: tuple[BrokenLine, ...]
     """Lines that could not be judged; all others were."""
@@ -162,7 +164,7 @@ def backtest(
 
 
 def report_of(
-    contract: Contract, path: str | Path, level: Level, runs: Sequence[JudgedRun], skipped: Sequence[BrokenLine]
+    contract: Contract, path: str | Path, level: str, runs: Sequence[JudgedRun], skipped: Sequence[BrokenLine]
 ) -> BacktestReport:
     """The report over runs that were judged one by one."""
     return BacktestReport(

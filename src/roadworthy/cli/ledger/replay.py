@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, cast, get_args
+from typing import Annotated, Any, Final, cast
 
 import typer
 
 from roadworthy.audit.redecide import Decision, Redecided, Redeciding
 from roadworthy.cli.ledgers import Book, VaultChoice, reading
+from roadworthy.cli.spans import Since, Until, World, moment, world_of
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.contract.model import Contract
-from roadworthy.contract.names import did_you_mean
 from roadworthy.core.errors import UsageError
-from roadworthy.core.types import Realm
 
 _SHOWN: Final = 50
 """Differences that are printed for people; `--json` has all."""
-
-Since = Annotated[str | None, typer.Option(help="From this day or time on, such as 2026-03-01 (UTC).")]
-Until = Annotated[str | None, typer.Option(help="Up to this day (and not on it) or time (UTC).")]
-World = Annotated[str | None, typer.Option(help="test, shadow or production.")]
 
 
 def command(
@@ -75,27 +69,9 @@ def command(
 _KEYS: Final = ("runs", "decisions", "same_runs", "differing_runs", "differing", "undecided", "side_by_side")
 
 
-def moment(text: str | None, name: str) -> datetime | None:
-    """A day or a time, UTC where it names no zone. Raises UsageError for what is neither."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--{name} {text!r} is no day or time: write 2026-03-01 or 2026-03-01T14:30") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def world_of(text: str | None) -> Realm | None:
-    """A world by its name. Raises UsageError for what is none."""
-    if text is not None and text not in get_args(Realm):
-        raise UsageError(f"{text!r} is no world; {did_you_mean(text, get_args(Realm))}")
-    return cast("Realm | None", text)
-
-
 def _count(tally: Counter[str], one: Redecided) -> None:
     tally["runs"] += 1
-    tally["decisions"] += one.decisions
+    tally["decisions"] += len(one.decisions)
     tally["side_by_side"] += one.side_by_side
     if one.undecided is not None:
         tally["undecided"] += 1
@@ -113,7 +89,7 @@ def _as_json(one: Redecided) -> dict[str, Any]:
         "contract": one.contract,
         "version": one.version,
         "other": one.other,
-        "decisions": one.decisions,
+        "decisions": len(one.decisions),
         "same": one.same,
         "regrounded": one.regrounded,
         "side_by_side": one.side_by_side,
@@ -136,11 +112,11 @@ def _text(one: Redecided, *, alone: bool) -> Iterator[str]:
         if alone:
             same = "would let happen the same" if one.other else "the same, byte for byte"
             more = f"; {_number(one.regrounded, 'ruling')} on other grounds" if one.regrounded else ""
-            yield f"{name}: {_number(one.decisions, 'decision')} under {under}: {same}{more}."
+            yield f"{name}: {_number(len(one.decisions), 'decision')} under {under}: {same}{more}."
             if one.side_by_side:
                 yield "Calls that ran side by side were decided in another order than they were written in."
     else:
-        of = f"{len(one.differing)} of {_number(one.decisions, 'decision')}"
+        of = f"{len(one.differing)} of {_number(len(one.decisions), 'decision')}"
         verb = "differs" if len(one.differing) == 1 else "differ"
         yield f"{name}: {of} under {under} {verb}:"
         if one.other:
