@@ -23,6 +23,7 @@ from opentelemetry.trace import StatusCode
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.audit import otlp
+from roadworthy.cli.app import main
 from roadworthy.core.clock import VirtualClock
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Draft
@@ -386,24 +387,63 @@ def test_what_is_no_address_is_refused(ledger: Ledger, url: str) -> None:
         otlp.send(otlp.spans(ledger), url)
 
 
-def test_a_file_holds_them_as_otlp_writes_json(ledger: Ledger, story: Story, tmp_path: Path) -> None:
+def test_a_file_holds_them_as_otlp_writes_json(ledger: Ledger, story: Story) -> None:
     story(ledger)
     made = list(otlp.spans(ledger))
-    assert otlp.write(made, tmp_path / "spans.jsonl") == len(made)
-    (line,) = (tmp_path / "spans.jsonl").read_text().splitlines()
+    (line,) = otlp.lines(made)
     found = [s for r in json.loads(line)["resourceSpans"] for scope in r["scopeSpans"] for s in scope["spans"]]
     assert [(s["traceId"], s["spanId"], s["name"], s["kind"]) for s in found] == [
         (f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}", span.name, 1)
         for span in made
         if span.context is not None
     ]
-    assert [path.name for path in tmp_path.glob("spans*")] == ["spans.jsonl"]
 
 
-def test_a_file_that_cannot_be_written_is_told_of(ledger: Ledger, story: Story, tmp_path: Path) -> None:
+# the command ----------------------------------------------------------------------------------------------------------
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_command_writes_a_file(ledger: Ledger, story: Story, tmp_path: Path, capsys: Capture) -> None:
     story(ledger)
-    with pytest.raises(UsageError, match="cannot be written"):
-        otlp.write(otlp.spans(ledger), tmp_path / "none" / "spans.jsonl")
+    file = tmp_path / "spans.jsonl"
+    count = len(list(otlp.spans(ledger)))
+    assert main(["ledger", "export", str(tmp_path / "runs.db"), "--otlp-file", str(file)]) == 0
+    assert f"Wrote {count} spans to {file}." in capsys.readouterr().out
+    assert file.read_bytes() == b"".join(otlp.lines(otlp.spans(ledger)))
+    args = ["--otlp-file", str(file), "--world", "test", "--json"]
+    assert main(["ledger", "export", str(tmp_path / "runs.db"), *args]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(file), "spans": 0}
+    assert file.read_bytes() == b""
+    assert sorted(path.name for path in tmp_path.glob("spans*")) == ["spans.jsonl"]
+
+
+def test_the_command_sends_to_a_collector(ledger: Ledger, story: Story, tmp_path: Path, capsys: Capture) -> None:
+    story(ledger)
+    with Collector() as collector:
+        assert main(["ledger", "export", str(tmp_path / "runs.db"), "--otlp", collector.url]) == 0
+    assert f"Sent {len(collector.spans())} spans." in capsys.readouterr().out
+    assert len(collector.spans()) == len(list(otlp.spans(ledger)))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "one of --jsonl FILE, --otlp URL"),
+        (["--otlp", "http://127.0.0.1:1", "--jsonl", "x"], "one of --jsonl FILE, --otlp URL"),
+        (["--jsonl", "x", "--since", "2026-03-01"], "hold a ledger whole"),
+        (["--otlp-file", "none/x"], "cannot be written"),
+        (["--otlp-file", "x", "--since", "soon"], "is no day or time"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    ledger: Ledger, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, given: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ledger.size == 0
+    assert main(["ledger", "export", "runs.db", *given]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_without_the_sdk_it_says_what_to_install() -> None:

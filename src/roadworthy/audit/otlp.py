@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast, get_args
 from urllib.parse import SplitResult, urlsplit
 
@@ -348,30 +347,6 @@ def _bytes(text: str) -> bytes:
     from base64 import b64decode
 
     return b64decode(text)
-
-
-def write(made: Iterable[ReadableSpan], file: Path) -> int:
-    """Write spans into a file, whole or not at all; how many there were. Raises UsageError."""
-    count = 0
-
-    def counted() -> Iterator[ReadableSpan]:
-        nonlocal count
-        for span in made:
-            count += 1
-            yield span
-
-    part = file.with_name(f"{file.name}.part")
-    try:
-        with part.open("wb") as to:
-            to.writelines(lines(counted()))
-            to.flush()
-            os.fsync(to.fileno())
-        part.replace(file)
-    except OSError as cause:
-        raise UsageError(f"{file} cannot be written ({cause.strerror or cause}): give another path") from cause
-    finally:
-        part.unlink(missing_ok=True)
-    return count
 
 
 class _Heard(logging.Handler):

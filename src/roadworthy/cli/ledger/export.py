@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from roadworthy.audit.otlp import lines as span_lines
+from roadworthy.audit.otlp import send
+from roadworthy.audit.otlp import spans as otlp_spans
+from roadworthy.cli.ledger.replay import Since, Until, World, moment, world_of
 from roadworthy.cli.ledgers import Book, VaultChoice, reading
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.core.errors import UsageError
 from roadworthy.ledger import jsonl
+from roadworthy.ledger.store import Ledger
 
 
 def command(
@@ -22,28 +27,78 @@ def command(
         Path | None,
         typer.Option("--jsonl", metavar="FILE", help="JSON Lines with all proofs, for verify_ledger.py; - for stdout."),
     ] = None,
+    otlp: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Spans, to an OpenTelemetry collector such as http://127.0.0.1:4318."),
+    ] = None,
+    otlp_file: Annotated[
+        Path | None, typer.Option("--otlp-file", metavar="FILE", help="The same spans, as OTLP writes them in JSON.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    world: World = None,
     vault: VaultChoice = None,
     json: Annotated[bool, typer.Option("--json", help="What was written, as a line of JSON.")] = False,
 ) -> int:
     """Hand a ledger on, in a form that others can read or check.
 
-    What is encrypted in the ledger stays encrypted in JSON Lines, so that an erasure holds for them, too. Exit codes:
-    0 written, 2 broken input.
+    What is encrypted in the ledger stays encrypted in JSON Lines, so that an erasure holds for them, too, and is in no
+    span. --since, --until and --world choose among the runs of which there are spans. Exit codes: 0 written, 2 broken
+    input.
     """
-    if lines is None:
-        raise UsageError("say what to write: --jsonl FILE")
+    forms = {"--jsonl FILE": lines, "--otlp URL": otlp, "--otlp-file FILE": otlp_file}
+    if sum(given is not None for given in forms.values()) != 1:
+        raise UsageError(f"say what to write, one of {', '.join(forms)}")
+    if lines is not None and (since, until, world) != (None, None, None):
+        raise UsageError("JSON Lines hold a ledger whole, with its proofs: leave out --since, --until and --world")
     with reading(ledger, vault) as opened:
-        if str(lines) == "-":
-            for line in jsonl.lines(opened):
-                sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
-            return 0
-        count, size = _write(lines, jsonl.lines(opened)), opened.size
+        if lines is not None:
+            return _lines(opened, lines, json=json)
+        made = otlp_spans(opened, since=moment(since, "since"), until=moment(until, "until"), world=world_of(world))
+        return _spans(made, otlp, otlp_file, json=json)
+
+
+def _lines(ledger: Ledger, file: Path, *, json: bool) -> int:
+    if str(file) == "-":
+        for line in jsonl.lines(ledger):
+            sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+        return 0
+    count, size = _write(file, jsonl.lines(ledger)), ledger.size
     if json:
-        json_line({"file": str(lines), "lines": count, "entries": size})
+        json_line({"file": str(file), "lines": count, "entries": size})
     else:
-        out().print(shown(f"Wrote {size:,} entries to {lines}. Check them anywhere: python verify_ledger.py {lines}"))
+        out().print(shown(f"Wrote {size:,} entries to {file}. Check them anywhere: python verify_ledger.py {file}"))
     return 0
+
+
+def _spans(made: Iterable[Any], url: str | None, file: Path | None, *, json: bool) -> int:
+    counted = _Counted(made)
+    if url is not None:
+        send(counted, url)
+        said = {"spans": counted.count}
+    else:
+        assert file is not None  # one of them was given
+        _write(file, span_lines(counted))
+        said = {"file": str(file), "spans": counted.count}
+    if json:
+        json_line(said)
+    else:
+        out().print(shown(f"Wrote {counted.count:,} spans to {file}." if file else f"Sent {counted.count:,} spans."))
+    return 0
+
+
+class _Counted:
+    """Counts what goes by."""
+
+    def __init__(self, made: Iterable[Any]) -> None:
+        self._made = made
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for one in self._made:
+            self.count += 1
+            yield one
 
 
 def _write(file: Path, lines: Iterable[bytes]) -> int:
