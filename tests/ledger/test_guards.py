@@ -104,6 +104,10 @@ def test_all_guards_hold_or_none_does_anything(appender: Appender, make: Make) -
         spend("1", account="\ud800"),
         Claim(key="\udcff", value=""),
         Claim(key="", value="\ud800"),
+        spend("1", account="a\x00"),
+        Claim(key="k\x00", value=""),
+        Claim(key="k", value="v\x00"),
+        Claim(key="k" * 2501, value=""),
     ],
 )
 def test_what_no_ledger_can_keep_is_refused_and_harms_nobody(appender: Appender, make: Make, guard: Guard) -> None:
@@ -123,14 +127,33 @@ def test_sums_are_exact(appender: Appender) -> None:
     assert caught.value.found == wanted
 
 
-@pytest.mark.parametrize(("run", "cause"), [("\ud800", None), ("r", "\udfff")])
+@pytest.mark.parametrize(
+    ("run", "cause", "says"),
+    [
+        ("\ud800", None, "no UTF-8"),
+        ("r", "\udfff", "no UTF-8"),
+        ("r\x00", None, "zero byte"),
+        ("r", "c\x00", "zero byte"),
+        ("r" * 2001, None, "2,001 bytes"),
+        ("ü" * 1001, None, "2,002 bytes"),
+    ],
+)
 def test_a_name_that_is_no_text_is_refused_and_harms_nobody(
-    appender: Appender, make: Make, run: str, cause: str | None
+    appender: Appender, make: Make, run: str, cause: str | None, says: str
 ) -> None:
-    with pytest.raises(LedgerError, match="UTF-8"):
+    with pytest.raises(LedgerError, match=says):
         appender.append([make(0, run=run, cause=cause)])
     appender.append([make(1)])
     assert len(list(appender.entries())) == 1
+
+
+def test_the_longest_names_fit(appender: Appender, make: Make) -> None:
+    # Letters in no order: an engine that compresses them must not be what makes them fit.
+    run, key = ("".join(chr(0x4E00 + n * 7919 % 20000) for n in range(size // 3)) for size in (2000, 2500))
+    appender.append([make(0, run=run)], [Claim(key=key, value="x" * 100_000), spend("1", account=key)])
+    assert [entry.run for entry in appender.entries(run=run)] == [run]
+    with pytest.raises(Conflict):
+        appender.append([], [Claim(key=key, value="y")])
 
 
 def test_a_batch_spends_nobody_elses_budget(shared: str, make: Make) -> None:

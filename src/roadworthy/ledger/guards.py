@@ -11,6 +11,9 @@ from roadworthy.core.types import Guard, Reservation
 MAX_DIGITS = 100
 """Digits that a sum may have, before and after its point together."""
 
+MAX_NAME = 2_500
+"""Bytes that the name of an account or a claimed key may have, in UTF-8: not every engine finds rows by more."""
+
 _LARGEST = 40
 _EXACT = Context(prec=MAX_DIGITS, traps=[Inexact])
 
@@ -20,10 +23,13 @@ def checked(guards: Sequence[Guard]) -> Sequence[Guard]:
     for guard in guards:
         text = (guard.account,) if isinstance(guard, Reservation) else (guard.key, guard.value)
         try:
-            for part in text:
-                part.encode()
+            sizes = [len(part.encode()) for part in text]
         except UnicodeEncodeError as cause:
             raise LedgerError(f"a guard cannot be written: {cause}; write text that is UTF-8") from cause
+        if sizes[0] > MAX_NAME or "\x00" in "".join(text):
+            raise LedgerError(
+                f"a guard cannot be written: {text[0][:40]!r} has more than {MAX_NAME:,} bytes, or holds a zero byte"
+            )
         if isinstance(guard, Reservation):
             for number in (guard.amount, guard.limit):
                 if number is not None and not _is_amount(number):

@@ -27,6 +27,12 @@ Place: TypeAlias = tuple[int, int]
 MAX_BODY = 4 * 2**20
 """Bytes that the body of one entry may have."""
 
+MAX_NAME = 2_000
+"""Bytes that the name of a run or a cause may have, in UTF-8: not every engine finds rows by more."""
+
+_ALWAYS_FITS = 200
+"""Characters: so many have fewer bytes than that, whatever they are."""
+
 CONTROLS: tuple[Kind, ...] = ("level", "stop", "signature")
 """Kinds that change what gates may do."""
 
@@ -83,7 +89,7 @@ def row_of(draft: Draft, public: Mapping[str, Any] | None = None) -> Row:
             f"an entry of kind {kind!r} belongs to no run, and this one names {draft.run!r}: leave it out"
         )
     for name in (draft.run, draft.cause):
-        if name is not None and not name.isascii():
+        if name is not None and (len(name) > _ALWAYS_FITS or "\x00" in name or not name.isascii()):
             _check_text(name, kind)
     try:
         at = _microseconds(draft.at)
@@ -111,11 +117,20 @@ def written(body: Any, kind: str, count: int = 1) -> bytes:
 
 def _check_text(name: str, kind: str) -> None:
     try:
-        name.encode()
+        size = len(name.encode())
     except UnicodeEncodeError as cause:
         raise LedgerError(
             f"an entry of kind {kind!r} cannot be written: the name {name!r} of its run or cause is no UTF-8 ({cause})"
         ) from cause
+    if size > MAX_NAME:
+        raise LedgerError(
+            f"an entry of kind {kind!r} cannot be written: the name {name[:40]!r}… of its run or cause has {size:,} "
+            f"bytes, and {MAX_NAME:,} is the most"
+        )
+    if "\x00" in name:
+        raise LedgerError(
+            f"an entry of kind {kind!r} cannot be written: the name {name!r} of its run or cause holds a zero byte"
+        )
 
 
 @lru_cache(maxsize=8)
