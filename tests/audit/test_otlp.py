@@ -429,8 +429,8 @@ def test_the_command_sends_to_a_collector(ledger: Ledger, story: Story, tmp_path
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ([], "one of --jsonl FILE, --otlp URL"),
-        (["--otlp", "http://127.0.0.1:1", "--jsonl", "x"], "one of --jsonl FILE, --otlp URL"),
+        ([], "say what to write, one of --jsonl FILE"),
+        (["--otlp", "http://127.0.0.1:1", "--jsonl", "x"], "say what to write, one of --jsonl FILE"),
         (["--jsonl", "x", "--since", "2026-03-01"], "hold a ledger whole"),
         (["--otlp-file", "none/x"], "cannot be written"),
         (["--otlp-file", "x", "--since", "soon"], "is no day or time"),
