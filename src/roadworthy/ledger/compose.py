@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -184,7 +183,8 @@ class Composer:
         tally: Tally | None = None
         leaves: list[bytes] = []
         if self.key is not None and _GAP not in self._tip.note:
-            seq = self._place(self._first_key(self.key), seq, composed, leaves, medium)[0]
+            at = next((bundle.at for given, _ in appends for bundle in given), 0)
+            seq = self._place(_first_key(self.key, at), seq, composed, leaves, medium)[0]
         for given, guards in appends:
             if guards:
                 tally = tally or Tally(medium.total, medium.claimed)
@@ -238,11 +238,6 @@ class Composer:
         composed.groups += written
         return seq, written
 
-    def _first_key(self, key: LogKey) -> Sequence[Bundle]:
-        body = dumps({"vkey": key.vkey})
-        now = (datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
-        return bundles([(int(now * 1_000_000), "production", None, "key", None, body)])
-
     def _note(self, edge: Frontier, key: LogKey | None) -> str:
         text = f"{self.origin}\n{edge.size}\n{base64.b64encode(edge.root()).decode()}\n"
         if self.key is None or key is None:
@@ -254,3 +249,8 @@ class Composer:
         """The commit was made."""
         self._tip = composed.tip
         self.key = composed.key
+
+
+def _first_key(key: LogKey, at: int) -> Sequence[Bundle]:
+    """The entry that a signed ledger begins with, dated as what is written with it."""
+    return bundles([(at, "production", None, "key", None, dumps({"vkey": key.vkey}))])

@@ -13,7 +13,11 @@ VERBS: Final = (
     "replay",
     "verify",
     "export",
+    "prune",
     "signal",
+    "erase",
+    "receipt",
+    "key",
     "witness",
     "cosign",
 )

@@ -13,11 +13,13 @@ import typer
 from roadworthy.audit.otlp import lines as span_lines
 from roadworthy.audit.otlp import send
 from roadworthy.audit.otlp import spans as otlp_spans
-from roadworthy.cli.ledger.replay import Since, Until, World, moment, world_of
-from roadworthy.cli.ledgers import Book, VaultChoice, reading
+from roadworthy.cli.ledgers import Book, VaultChoice, appending, reading
+from roadworthy.cli.spans import Since, Until, World, moment, world_of
 from roadworthy.cli.terminal import json_line, out, shown
+from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import UsageError
 from roadworthy.ledger import jsonl
+from roadworthy.ledger.parquet import export_months
 from roadworthy.ledger.store import Ledger
 
 
@@ -26,6 +28,10 @@ def command(
     lines: Annotated[
         Path | None,
         typer.Option("--jsonl", metavar="FILE", help="JSON Lines with all proofs, for verify_ledger.py; - for stdout."),
+    ] = None,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A Parquet file for each month that is over, registered in the ledger."),
     ] = None,
     otlp: Annotated[
         str | None,
@@ -46,9 +52,14 @@ def command(
     span. --since, --until and --world choose among the runs of which there are spans. Exit codes: 0 written, 2 broken
     input.
     """
-    forms = {"--jsonl FILE": lines, "--otlp URL": otlp, "--otlp-file FILE": otlp_file}
+    forms = {"--jsonl FILE": lines, "--parquet DIR": parquet, "--otlp URL": otlp, "--otlp-file FILE": otlp_file}
     if sum(given is not None for given in forms.values()) != 1:
         raise UsageError(f"say what to write, one of {', '.join(forms)}")
+    if parquet is not None:
+        if (since, until, world) != (None, None, None):
+            raise UsageError("each month is written whole, so that it can be pruned: leave out --since and the like")
+        with appending(ledger, vault) as opened:
+            return _months(opened, parquet, json=json)
     if lines is not None and (since, until, world) != (None, None, None):
         raise UsageError("JSON Lines hold a ledger whole, with its proofs: leave out --since, --until and --world")
     with reading(ledger, vault) as opened:
@@ -56,6 +67,18 @@ def command(
             return _lines(opened, lines, json=json)
         made = otlp_spans(opened, since=moment(since, "since"), until=moment(until, "until"), world=world_of(world))
         return _spans(made, otlp, otlp_file, json=json)
+
+
+def _months(ledger: Ledger, folder: Path, *, json: bool) -> int:
+    made = export_months(ledger, folder, now=SystemClock().now())
+    for one in made:
+        if json:
+            json_line({**one.body(), "file": str(one.file)})
+        else:
+            out().print(shown(f"Wrote {one.entries:,} entries of {one.month:%Y-%m} to {one.file}, {one.sha256[:16]}…"))
+    if not made and not json:
+        out().print("Nothing to write: every month that is over has been written before.")
+    return 0
 
 
 def _lines(ledger: Ledger, file: Path, *, json: bool) -> int:
