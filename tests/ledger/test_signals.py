@@ -13,6 +13,7 @@ import pytest
 
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Draft, Realm
+from roadworthy.ledger.erase import erase
 from roadworthy.ledger.explain import explain, in_words
 from roadworthy.ledger.store import Ledger
 
@@ -205,6 +206,21 @@ def test_what_it_says_is_sealed_for_the_run_and_still_written_once(tmp_path: Pat
     with Ledger.open(path, read_only=True) as ledger:
         (found,) = ledger.entries(run="r1", kind="signal")
         assert (dict(found.body), found.withheld) == ({"name": "complained"}, frozenset({"sealed"}))
+
+
+@pytest.mark.parametrize("more", [{"value": "Grace again"}, {"by": "grace@example.com"}, {"id": "mail-100"}])
+def test_of_a_run_that_was_erased_only_the_name_is_taken(tmp_path: Path, more: dict[str, Any]) -> None:
+    (tmp_path / "book").mkdir()
+    (tmp_path / "keys").mkdir(mode=0o700)
+    with Ledger.open(tmp_path / "book" / "runs.db", vault=tmp_path / "keys" / "vault.db") as ledger:
+        began = Draft(kind="run", world="production", run="r1", body={"subject": "C-1"}, at=START, subject="C-1")
+        ledger.append([began])
+        ledger.signal("r1", "complained", value="Grace Hopper waited")
+        erase(ledger, subject="C-1", by="lead", because="She asked for it.", at=START)
+        with pytest.raises(UsageError, match=r"was erased.*report the name 'complained' alone"):
+            ledger.signal("r1", "complained", **more)
+        ledger.signal("r1", "complained")
+        assert signals(ledger) == [{"name": "complained"}, {"name": "complained"}]
 
 
 # who reads it ---------------------------------------------------------------------------------------------------------

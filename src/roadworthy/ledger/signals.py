@@ -53,8 +53,8 @@ def signal(
 
     `name`: one that the run's contract waits for in `success`; where it waits for none, any word. `value`: what JSON
     can carry. `by`: who reports it. `at`: when it happened, where that is known; aware. `id`: the reporter's own, so
-    that a report which is sent twice is written once. Raises UsageError for an unknown run or name, and for an id under
-    which something else was reported.
+    that a report which is sent twice is written once. Raises UsageError for an unknown run or name, for an id under
+    which something else was reported, and for all but the name where the run was erased.
     """
     began = next(ledger.entries(run=run), None)
     if began is None or not run:
@@ -67,8 +67,14 @@ def signal(
         raise UsageError(f"at={at.isoformat()} says no time zone: give an aware time, such as 2026-01-05T09:00:00Z")
     if at is not None and at > now:
         raise UsageError(f"at={at.isoformat()} is still to come: a signal tells of what has happened")
+    subject, erased = _subject(ledger, run)
+    if erased and (value, by, id) != (None, None, None):
+        raise UsageError(
+            f"run {run!r} was erased, and what is written of it now would not be: report the name {name!r} alone, "
+            "without value, by and id"
+        )
     body = _body(name, value=value, by=by, at=at, id=id)
-    draft = Draft(kind="signal", world=began.world, run=run, body=body, at=now, subject=_subject(ledger, run))
+    draft = Draft(kind="signal", world=began.world, run=run, body=body, at=now, subject=subject)
     if id is None:
         return Signalled(entry=ledger.append([draft])[0], new=True)
     try:
@@ -111,12 +117,15 @@ def _earlier(ledger: Book, run: str, body: Mapping[str, Any]) -> Entry:
     raise UsageError(f"under the id {body['id']!r} another signal of run {run!r} was reported: give this one its own")
 
 
-def _subject(ledger: Book, run: str) -> str | None:
+def _subject(ledger: Book, run: str) -> tuple[str | None, bool]:
+    """For whom a run was, as far as that is known, and whether it was erased."""
     found: str | None = None
+    erased = False
     for entry in ledger.entries(run=run, kind="run"):
         given = entry.body.get("subject")
         found = str(given) if given is not None else found
-    return found
+        erased = erased or "erased" in entry.withheld
+    return found, erased
 
 
 def _check_name(ledger: Book, run: str, name: str) -> None:
