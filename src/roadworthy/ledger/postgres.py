@@ -105,9 +105,10 @@ _RUN_ENDS: Final = (
     "SELECT name, (SELECT run_first + last - first FROM groups WHERE run = name ORDER BY run_first DESC LIMIT 1) "
     "FROM unnest(%s::text[]) AS name"
 )
-_GIVE_UP: Final = "UPDATE groups SET heads = '', sealed = NULL WHERE first = %s"
-_GIVE_UP_PLACES: Final = (
-    "DELETE FROM sought WHERE seq >= %s AND seq <= (SELECT last FROM groups WHERE first = %s AND run IS NOT NULL)"
+_GIVE_UP: Final = (
+    "WITH gone AS (UPDATE groups SET heads = '', sealed = NULL WHERE first = ANY(%(firsts)s) "
+    "RETURNING first, last, run) "
+    "DELETE FROM sought USING gone WHERE gone.run IS NOT NULL AND seq BETWEEN gone.first AND gone.last"
 )
 _TILE: Final = "SELECT hashes FROM tiles WHERE level = %s AND idx = %s"
 _ROOTS: Final = "SELECT root FROM tiles WHERE level = %s AND idx >= %s ORDER BY idx"
@@ -387,20 +388,7 @@ class PostgresStore:
     def give_up(self, firsts: Sequence[int]) -> None:
         with contextlib.closing(self._server.session(read_only=False)) as session:
             try:
-                session.execute(
-                    b"WITH gone AS (UPDATE groups SET heads = '', sealed = NULL WHERE first = ANY(%(firsts)s) "
-                    b"RETURNING first, last) DELETE FROM sought USING gone WHERE seq BETWEEN gone.first AND gone.last",
-                    {"firsts": list(firsts)},
-                )
-            except self._server.errors as cause:
-                raise self._server.trouble(cause) from cause
-
-    def give_up(self, firsts: Sequence[int]) -> None:
-        with contextlib.closing(self._server.session(read_only=False)) as session:
-            try:
-                with session.transaction(), session.cursor() as cursor:
-                    cursor.executemany(_GIVE_UP_PLACES, [(first, first) for first in firsts])
-                    cursor.executemany(_GIVE_UP, [(first,) for first in firsts])
+                session.execute(_GIVE_UP, {"firsts": list(firsts)})
             except self._server.errors as cause:
                 raise self._server.trouble(cause) from cause
             # What was there stays in the table's files until the server tidies up, so it is asked to.
