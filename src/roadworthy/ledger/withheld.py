@@ -11,7 +11,7 @@ from roadworthy.core.types import Entry
 LOOKED_FOR: Final[Mapping[str, tuple[str, ...]]] = {
     "heard": ("text",),
     "said": ("text",),
-    "action": ("args", "subject"),
+    "action": ("tool", "args", "subject"),
     "outcome": ("text",),
     "question": ("text", "args"),
     "answer": ("because", "signature"),
