@@ -46,8 +46,9 @@ check: $(CORE)/.installed ## Lint, format, types, floors, docstrings and documen
 	$(BIN)/pyright
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
 
-nightly: $(CORE)/.installed ## Kill a job some hundred times at random moments (ROADWORTHY_KILLS=N)
+nightly: $(CORE)/.installed ## Kill jobs and writers at random moments and fail their disk (ROADWORTHY_KILLS=N)
 	@ROADWORTHY_KILLS=$${ROADWORTHY_KILLS:-200} $(BIN)/python -m pytest tests/gate/test_kill.py
+	@ROADWORTHY_KILLS=$${ROADWORTHY_KILLS:-50} $(BIN)/python -m pytest tests/ledger/test_disasters.py
 
 bench: $(CORE)/.installed ## Run every benchmark; fails when one cannot run
 	@$(BIN)/python bench/run.py
