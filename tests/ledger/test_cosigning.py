@@ -30,7 +30,7 @@ from roadworthy.ledger.cosigning import (
     over_http,
 )
 from roadworthy.ledger.exposure import exposure
-from roadworthy.ledger.rotation import rotate
+from roadworthy.ledger.rotation import keys_of, rotate
 from roadworthy.ledger.store import Ledger
 from roadworthy.ledger.witness import Witness
 from roadworthy.ledger.witness_http import WitnessServer
@@ -75,6 +75,25 @@ def test_a_ledger_is_signed_as_it_grows(house: House, witness: Witness, clock: V
             assert exposure(ledger, [witness.vkey]).after == 0
     with house.open() as ledger:
         assert names(ledger, [witness.vkey]) == {size: {"example.com/w1"} for size in sizes}
+
+
+def test_what_witnesses_sign_is_kept_on_every_engine(
+    shared: str, tmp_path_factory: pytest.TempPathFactory, clock: VirtualClock
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with Ledger.open(shared, vault=elsewhere / "keys.db") as ledger:
+        ledger.append(entries(300))
+        vkey = keys_of(ledger)[0].key
+        assert vkey is not None
+        with Witness(elsewhere / "witness", [vkey.vkey], clock=clock) as witness:
+            cosign(ledger, at(witness), ask=within(witness))
+            ledger.append(entries(300))
+            cosign(ledger, at(witness), ask=within(witness))
+            with Ledger.open(shared, read_only=True) as copy:
+                assert [size for size, _ in copy.cosigned()] == [301, 601]
+                found = exposure(copy, [witness.vkey])
+                assert (found.size, found.at, found.after) == (601, clock.now(), 0)
+                assert compare(copy, at(witness), ask=within(witness)) is not None
 
 
 def test_what_is_kept_is_a_checkpoint_that_anybody_can_check(house: House, witness: Witness) -> None:

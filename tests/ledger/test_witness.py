@@ -355,6 +355,39 @@ def test_a_memory_can_be_looked_at_while_the_witness_runs(tmp_path: Path) -> Non
         Memory(tmp_path / "nowhere", looking=True)
 
 
+def test_it_signs_nothing_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from roadworthy.core.errors import LedgerError
+from roadworthy.ledger.witness import Witness
+
+folder, vkey, *requests = sys.argv[1:]
+first, second = (Path(name).read_bytes() for name in requests)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Witness(Path(folder), [vkey]) as witness:
+    assert witness.add_checkpoint(first).status == 200
+    size = max(file.stat().st_size for file in Path(folder).iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    try:
+        witness.add_checkpoint(second)
+    except LedgerError as error:
+        print(error)
+    else:
+        sys.exit("it signed")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert witness.add_checkpoint(second).status == 200
+"""
+    for name, body in (("first", GROWN.request(0, 100)), ("second", GROWN.request(100))):
+        (tmp_path / name).write_bytes(body)
+    words = [str(tmp_path / "state"), LOG.key.vkey, str(tmp_path / "first"), str(tmp_path / "second")]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nothing was signed" in done.stdout
+
+
 def test_a_closed_one_signs_nothing(witness: Witness) -> None:
     witness.close()
     witness.close()

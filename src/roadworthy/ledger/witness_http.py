@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -27,6 +28,9 @@ IDLE_S: Final = 30.0
 
 CONNECTIONS: Final = 64
 """Connections at once; those above are closed as they come."""
+
+_PARTING_S: Final = 1.0
+_PARTING_READS: Final = 16
 
 _log = logging.getLogger("roadworthy.witness")
 
@@ -117,6 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self._refused = False
         self.rfile.close()
         self._bytes = _Deadline(self.connection)
         self.rfile = self._reader = io.BufferedReader(self._bytes)
@@ -172,8 +177,22 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(answer)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        self.close_connection = True
+        self._refused = self.close_connection = True
         self._send(Answer(status=status, body=f"{text}\n"))
+
+    def finish(self) -> None:
+        """Whoever is refused may still be sending: what they send is taken for a moment, or they would be cut off
+        before they have read why."""
+        super().finish()
+        if not self._refused:
+            return
+        self._bytes.ends = time.monotonic() + min(_PARTING_S, self.server.request_s)
+        rest = bytearray(65_536)
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            for _ in range(_PARTING_READS):
+                if not self._bytes.readinto(rest):
+                    return
 
     def _send(self, answer: Answer) -> None:
         body = answer.body.encode()
@@ -191,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the standard library refuses by itself, in plain text: it would answer with a page."""
         del explain
-        self.close_connection = True
+        self._refused = self.close_connection = True
         self._send(Answer(status=code, body=f"{message or HTTPStatus(code).phrase}\n"))
 
     def log_message(self, format: str, *args: Any) -> None:
