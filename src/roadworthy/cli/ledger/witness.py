@@ -20,6 +20,8 @@ from roadworthy.ledger.witness_memory import Memory, read_key
 _DEFAULT: Final = "127.0.0.1:8477"
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 
+_log = logging.getLogger("roadworthy.witness")
+
 
 def command(
     state: Annotated[
@@ -55,7 +57,6 @@ def command(
     # The server's own library takes its time to load, and the other verbs of this group do without.
     from roadworthy.ledger.witness_http import WitnessServer
 
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     with Witness(state, log, name=name) as witness, WitnessServer((host, port), witness) as server:
         stopping = threading.Event()
 
@@ -64,6 +65,8 @@ def command(
 
         before = [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGINT)]
         serving = threading.Thread(target=server.serve_forever, name="witness", daemon=True)
+        told = logging.StreamHandler()
+        _log.addHandler(told)
         serving.start()
         try:
             _say(server.url, witness, json=json)
@@ -71,6 +74,7 @@ def command(
         finally:
             server.shutdown()
             serving.join()
+            _log.removeHandler(told)
             for number, handler in before:
                 signal.signal(number, handler)
     return 0
