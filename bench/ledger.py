@@ -25,11 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.core.canonical import dumps
-from roadworthy.core.types import Draft
+from roadworthy.core.types import Draft, Kind
+from roadworthy.ledger.merkle import inclusion
+from roadworthy.ledger.parquet import export_months
 from roadworthy.ledger.store import Ledger
+from roadworthy.ledger.verify import verify
 
 BATCHES = (1, 10, 100, 1000)
 APPENDERS = (1, 8, 64, 256)
+AUDITED = 100_000
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 _WORDS = random.Random(7)
 
@@ -73,8 +77,8 @@ class Plain:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute(
-            "CREATE TABLE entries (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, run TEXT NOT NULL, run_seq INTEGER NOT "
-            "NULL, kind TEXT NOT NULL, cause TEXT, body BLOB NOT NULL)"
+            "CREATE TABLE entries (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, run TEXT NOT NULL, "
+            "run_seq INTEGER NOT NULL, kind TEXT NOT NULL, cause TEXT, body BLOB NOT NULL)"
         )
         self._db.execute("CREATE UNIQUE INDEX by_run ON entries (run, run_seq)")
         self._seq = 0
@@ -126,11 +130,72 @@ def appenders(ledger: Ledger, drafts: Sequence[Draft], count: int, wait_s: float
     return (time.perf_counter() - begin) / sum(done)
 
 
+def proving(ledger: Ledger, drafts: Sequence[Draft]) -> dict[str, float]:
+    """An audit of 100,000 entries, and proofs in them: seconds, and milliseconds each."""
+    for at in range(ledger.size, AUDITED, 1000):
+        ledger.append(drafts[at % 9000 : at % 9000 + min(1000, AUDITED - at)])
+    size = ledger.size
+    begin = time.perf_counter()
+    report = verify(ledger)
+    audit_s = time.perf_counter() - begin
+    assert report.intact, report.findings
+    assert report.size >= AUDITED
+    rng = random.Random(3)
+    took: list[float] = []
+    with Ledger.open(ledger.name, read_only=True) as fresh:  # nothing is remembered of the tree
+        for index in (rng.randrange(size) for _ in range(200)):
+            begin = time.perf_counter()
+            inclusion(index, size, fresh.node)
+            took.append(1e3 * (time.perf_counter() - begin))
+    return {"audit_100k_s": round(audit_s, 2), "proof_ms": round(statistics.median(took), 3), "first_proof_ms": took[0]}
+
+
+def exporting(folder: Path, entries: int) -> dict[str, float]:
+    """A ledger of calls by month as Parquet, and a question to it through DuckDB: seconds."""
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        print("DuckDB is not installed: no export was measured")
+        return {}
+    kinds = ("action", "verdict", "intent", "outcome")
+    with Ledger.open(folder / "calls.db") as ledger:
+        for begin in range(0, entries, 10_000):
+            ledger.append([call(number, kinds[number % 4]) for number in range(begin, begin + 10_000)])
+        started = time.perf_counter()
+        made = export_months(ledger, folder / "months", now=START + timedelta(days=400))
+        export_s = time.perf_counter() - started
+    assert sum(one.entries for one in made) == entries
+    started = time.perf_counter()
+    asked = f"SELECT tool, ruling, count(*) FROM '{folder}/months/*.parquet' GROUP BY ALL ORDER BY ALL"
+    rows = duckdb.connect().execute(asked).fetchall()
+    group_s = time.perf_counter() - started
+    assert sum(count for *_, count in rows) == entries
+    size = sum(one.file.stat().st_size for one in made)
+    print(f"{entries:,} entries to {len(made)} Parquet files of {size / 1e6:.0f} MB: {export_s:.2f} s; ", end="")
+    print(f"grouped by DuckDB: {group_s:.3f} s")
+    return {"export_s": round(export_s, 2), "group_by_s": round(group_s, 3)}
+
+
+def call(number: int, kind: Kind) -> Draft:
+    """What four entries of a call say in public."""
+    run = number // 40
+    said = {"id": f"run-{run}#{number % 40 // 4}", "tool": f"billing.tool_{number // 4 % 7}", "principal": "desk"}
+    body = {
+        "action": said,
+        "verdict": {"ruling": ("allow", "ask", "deny")[number // 4 % 3], "level": "autonomous"},
+        "intent": {"key": f"k-{number}"},
+        "outcome": {"status": "ok", "done": "executed"},
+    }[kind]
+    at = START + timedelta(seconds=number)
+    return Draft(kind=kind, world="test", run=f"run-{run}", body=body, at=at, cause=said["id"])
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--exported", type=int, default=1_000_000, help="entries of the export")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     drafts = [record(number) for number in range(10_000)]
@@ -139,7 +204,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as kept, tempfile.TemporaryDirectory() as keys:
         folder = Path(kept)
         raw, plain = Raw(folder, size), Plain(folder)
-        with Ledger.open(folder / "tree.db") as tree, Ledger.open(folder / "ours.db", vault=Path(keys) / "v.db") as ours:
+        with (
+            Ledger.open(folder / "tree.db") as tree,
+            Ledger.open(folder / "ours.db", vault=Path(keys) / "v.db") as ours,
+        ):
             for ledger in (tree, ours):
                 ledger.append(drafts)
             variants: dict[str, Callable[[Sequence[Draft]], object]] = {
@@ -167,10 +235,15 @@ def main() -> None:
                     many.setdefault(count, []).append(one / appenders(ours, drafts, count, 2 * given.seconds))
             together = {count: round(statistics.median(found), 2) for count, found in many.items()}
             print("appenders, times the raw single writer: " + ", ".join(f"{c}: {x}" for c, x in together.items()))
+        with Ledger.open(folder / "audited.db", vault=Path(keys) / "v.db") as audited:
+            proved = proving(audited, drafts)
+            print(f"audit of {AUDITED:,} entries: {proved['audit_100k_s']} s; inclusion proof: {proved['proof_ms']} ms")
+        exported = exporting(folder, given.exported)
         raw.close()
         plain.close()
     if given.json:
-        print(json.dumps({"ratio": ratios, "appenders_64": together[64], "integrity_cost": cost}))
+        figures = {"ratio": ratios, "appenders_64": together[64], "integrity_cost": cost, **proved, **exported}
+        print(json.dumps(figures))
 
 
 def _ratio(took: dict[tuple[str, int], list[float]], base: str, name: str, batch: int) -> float:
