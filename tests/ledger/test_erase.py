@@ -522,3 +522,22 @@ def test_an_explanation_of_a_part_that_was_erased_shows_the_rest(desk: Desk) -> 
     lines = in_words(explain(desk.ledger, "run-2#2"))
     assert any("Bob-Hopkins" in text for _, text in lines)
     assert any("[erased]" in text for _, text in lines)
+
+
+def test_what_comes_back_with_an_old_vault_is_erased_again(tmp_path: Path, shell: Callable[..., Done]) -> None:
+    vault = tmp_path / "vault" / "vault.db"
+    old = vault.read_bytes()
+    why = ("--by", "kim", "--because", "request 12")
+    assert "Nothing that was erased has come back" in shell("ledger", "erase", "{L}", "--again", *why).stdout
+    shell("ledger", "erase", "{L}", "C-101", *why)
+    vault.write_bytes(old)
+    assert "her-own-words" in shell("ledger", "show", "{L}", "run-1").stdout
+    tried = shell("ledger", "erase", "{L}", "--again", *why, "--dry-run")
+    assert "are there again: 2" in tried.stdout
+    done = shell("ledger", "erase", "{L}", "--again", *why)
+    assert done.exit_code == 0, done.stderr
+    assert "Erased: 2 keys" in done.stdout
+    assert "her-own-words" not in shell("ledger", "show", "{L}", "run-1").stdout
+    assert "Bob-Hopkins" in shell("ledger", "show", "{L}", "run-2").stdout
+    assert "Nothing that was erased has come back" in shell("ledger", "erase", "{L}", "--again", *why).stdout
+    assert shell("ledger", "verify", "{L}").exit_code == 0

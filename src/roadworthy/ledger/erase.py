@@ -8,8 +8,8 @@ keys could not be destroyed after it, the same erasure asked for again destroys 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -22,6 +22,9 @@ from roadworthy.ledger.store import Ledger
 
 NAMED: Final = 20
 """The most entries that are named one by one."""
+
+_NO_VAULT: Final = "what is erased are keys, and they lie in the vault: give it, by --vault or ROADWORTHY_VAULT"
+_NO_WHY: Final = "an erasure names who wants it and why: by and because must not be empty"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,11 @@ def plan(ledger: Ledger, *, subject: str | None = None, run: str | None = None) 
     Raises UsageError where the ledger was opened without its vault, and LedgerError.
     """
     if ledger.vault is None:
-        raise UsageError("what is erased are keys, and they lie in the vault: give it, by --vault or ROADWORTHY_VAULT")
-    slots = ledger.vault.slots_of(ledger.id, subject=subject, run=run)
+        raise UsageError(_NO_VAULT)
+    return _counted(ledger, ledger.vault.slots_of(ledger.id, subject=subject, run=run), subject)
+
+
+def _counted(ledger: Ledger, slots: Sequence[bytes], subject: str | None = None) -> Erasure:
     wanted = frozenset(slots)
     named = None if subject is None else _standing_alone(subject)
     entries, first = 0, 0
@@ -95,7 +101,7 @@ def erase(
     `because` names the subject, and where the ledger was opened without its vault; LedgerError.
     """
     if not by.strip() or not because.strip():
-        raise UsageError("an erasure names who wants it and why: by and because must not be empty")
+        raise UsageError(_NO_WHY)
     for word in (by, because):
         if subject is not None and _standing_alone(subject.casefold(), escaped=False).search(word.casefold().encode()):
             raise UsageError(
@@ -116,14 +122,37 @@ def erase(
     late = gone - set(found.slots)
     if late:  # the run went on meanwhile
         _write(ledger, sorted(late), 0, 0, by, because, at)
-    return Erasure(
-        slots=tuple(sorted(gone)),
-        entries=found.entries,
-        runs=found.runs,
-        derived=found.derived,
-        plain=found.plain,
-        seq=seq,
-    )
+    return replace(found, slots=tuple(sorted(gone)), seq=seq)
+
+
+def erased_before(ledger: Ledger) -> tuple[str, ...]:
+    """Slots that were erased and whose keys are there all the same: the vault was restored from an old copy.
+
+    Raises UsageError where the ledger was opened without its vault, and LedgerError.
+    """
+    if ledger.vault is None:
+        raise UsageError(_NO_VAULT)
+    gone: dict[str, None] = {}
+    for entry in ledger.entries(kind="erasure"):
+        gone |= dict.fromkeys(cast("list[str]", entry.body.get("slots") or []))
+    return tuple(slot for slot in gone if callable(ledger.vault.opener(bytes.fromhex(slot))))
+
+
+def erase_again(ledger: Ledger, *, by: str, because: str, at: datetime) -> Erasure:
+    """Destroy the keys of everything that was erased before, after the vault was restored from an old copy.
+
+    Writes an `erasure` entry where there were any. Raises UsageError, LedgerError.
+    """
+    if not by.strip() or not because.strip():
+        raise UsageError(_NO_WHY)
+    slots = erased_before(ledger)
+    if not slots:
+        return Erasure(slots=(), entries=0, runs=(), derived=(), plain=())
+    found = _counted(ledger, [bytes.fromhex(slot) for slot in slots])
+    seq = _write(ledger, slots, found.entries, len(found.runs), by, because, at)
+    assert ledger.vault is not None, "erased_before() has seen it"
+    ledger.vault.erase_slots([bytes.fromhex(slot) for slot in slots])
+    return replace(found, seq=seq)
 
 
 def _write(ledger: Ledger, slots: Iterable[str], entries: int, runs: int, by: str, because: str, at: datetime) -> int:

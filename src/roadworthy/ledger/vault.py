@@ -46,6 +46,10 @@ Open: TypeAlias = Callable[[bytes, bytes], bytes]
 """Gives back what a slot has sealed, of nonce and ciphertext, and what they are bound to."""
 
 
+_SIGNED: Final = "signed"
+"""Stands among the keys of a ledger in place of a name, which has a slash in it."""
+
+
 class Keeper(Protocol):
     """Keeps keys on a medium; owners come as HMACs. May be called by several threads, one at a time."""
 
@@ -74,6 +78,10 @@ class Keeper(Protocol):
 
     def erase(self, owner: bytes) -> tuple[bytes, ...]:
         """Destroy the keys of an owner and of their runs, so that they are found nowhere on the medium; their slots."""
+        ...
+
+    def erase_slots(self, slots: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Destroy the keys of these slots in the same way; those that were there."""
         ...
 
     def signing(self, ledger: str) -> Sequence[tuple[str, bytes]]:
@@ -277,10 +285,21 @@ class Vault:
         with self._lock:
             self._refresh()
             slots = self._keeper.erase(owner)
-            self._slots.clear()
-            self._openers.clear()
-            self._erasures = self._keeper.erasures()
+            self._forget()
         return slots
+
+    def erase_slots(self, slots: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Destroy the keys of just these slots, which a restored vault has again; those that were there."""
+        with self._lock:
+            self._refresh()
+            there = self._keeper.erase_slots(slots)
+            self._forget()
+        return there
+
+    def _forget(self) -> None:
+        self._slots.clear()
+        self._openers.clear()
+        self._erasures = self._keeper.erasures()
 
     def _whose(self, ledger: str, subject: str | None, run: str | None) -> bytes:
         if (subject is None) == (run is None):
@@ -314,6 +333,18 @@ class Vault:
         with self._lock:
             self._refresh()
             self._keeper.forget_signing(ledger_id, key.to_bytes())
+
+    def note_signed(self, ledger_id: str) -> None:
+        """Remember that a ledger's checkpoints bear a signature from now on; durable when this returns."""
+        if not self.has_signed(ledger_id):
+            with self._lock:
+                self._keeper.keep_signing(ledger_id, _SIGNED, b"")
+
+    def has_signed(self, ledger_id: str) -> bool:
+        """Whether a ledger's checkpoints bear a signature: then one without any is none of its own."""
+        with self._lock:
+            self._refresh()
+            return any(name == _SIGNED for name, _ in self._keeper.signing(ledger_id))
 
     # -- closing ------------------------------------------------------------------------------------------------------
 

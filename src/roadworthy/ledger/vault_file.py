@@ -217,14 +217,31 @@ class FileKeeper:
         given = {"owner": owner}
         with self._writing() as connection:
             slots = tuple(row[0] for row in connection.execute(f"SELECT slot FROM slots WHERE {_THEIRS}", given))
-            connection.executemany("INSERT INTO erased VALUES (?)", [(slot,) for slot in slots])
-            connection.execute(f"DELETE FROM slots WHERE {_THEIRS}", given)
+            self._destroy(connection, slots)
             connection.execute("DELETE FROM runs WHERE owner = :owner OR run = :owner", given)
-            connection.execute("UPDATE vault SET erasures = erasures + 1")
-            self._erasures += 1
+        self._rewrite()
+        return slots
+
+    def erase_slots(self, slots: Sequence[bytes]) -> tuple[bytes, ...]:
+        return self._saying(lambda: self._erase_slots(slots))
+
+    def _erase_slots(self, slots: Sequence[bytes]) -> tuple[bytes, ...]:
+        with self._writing() as connection:
+            there = tuple(slot for slot in slots if isinstance(self._key_of(slot), bytes))
+            self._destroy(connection, there)
+        self._rewrite()
+        return there
+
+    def _destroy(self, connection: sqlite3.Connection, slots: Sequence[bytes]) -> None:
+        rows = [(slot,) for slot in slots]
+        connection.executemany("INSERT INTO erased VALUES (?) ON CONFLICT DO NOTHING", rows)
+        connection.executemany("DELETE FROM slots WHERE slot = ?", rows)
+        connection.execute("UPDATE vault SET erasures = erasures + 1")
+        self._erasures += 1
+
+    def _rewrite(self) -> None:
         # Pages that were split or merged earlier may hold a copy of what stood in them: the file is written anew.
         self._connection.execute("VACUUM")
-        return slots
 
     def signing(self, ledger: str) -> Sequence[tuple[str, bytes]]:
         found = "SELECT name, key FROM signing WHERE ledger = ? ORDER BY n"

@@ -153,9 +153,26 @@ class ServerKeeper:
 
     def erase(self, owner: bytes) -> tuple[bytes, ...]:
         slots = self._saying(lambda: self._erase(owner))
+        self._rewrite()
+        return slots
+
+    def erase_slots(self, slots: Sequence[bytes]) -> tuple[bytes, ...]:
+        there = self._saying(lambda: self._erase_slots(list(slots)))
+        self._rewrite()
+        return there
+
+    def _rewrite(self) -> None:
         # Rows that were deleted stay in the table's file until it is written anew.
         self._saying(lambda: self._open().execute("VACUUM (FULL) slots"))
-        return slots
+
+    def _erase_slots(self, slots: list[bytes]) -> tuple[bytes, ...]:
+        connection = self._open()
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.execute("UPDATE vault SET erasures = erasures + 1")
+            cursor.execute("DELETE FROM slots WHERE slot = ANY(%s) RETURNING slot", (slots,))
+            there = tuple(row[0] for row in cursor.fetchall())
+            cursor.executemany("INSERT INTO erased VALUES (%s) ON CONFLICT DO NOTHING", [(slot,) for slot in there])
+        return there
 
     def _erase(self, owner: bytes) -> tuple[bytes, ...]:
         connection = self._open()
@@ -165,7 +182,7 @@ class ServerKeeper:
             cursor.execute("LOCK TABLE slots, runs IN EXCLUSIVE MODE")
             cursor.execute(b"DELETE FROM slots WHERE " + _THEIRS + b" RETURNING slot", {"o": owner})
             slots = tuple(row[0] for row in cursor.fetchall())
-            cursor.executemany("INSERT INTO erased VALUES (%s)", [(slot,) for slot in slots])
+            cursor.executemany("INSERT INTO erased VALUES (%s) ON CONFLICT DO NOTHING", [(slot,) for slot in slots])
             cursor.execute("DELETE FROM runs WHERE owner = %(o)s OR run = %(o)s", {"o": owner})
         return slots
 

@@ -12,7 +12,7 @@ from roadworthy.cli.ledgers import Book, VaultChoice, appending
 from roadworthy.cli.terminal import err, json_line, out, shown
 from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import UsageError
-from roadworthy.ledger.erase import NAMED, Erasure, erase, plan
+from roadworthy.ledger.erase import NAMED, Erasure, erase, erase_again, erased_before, plan
 
 
 def command(
@@ -23,6 +23,9 @@ def command(
         str | None, typer.Argument(help="The subject's key, as `ledger show` lists it; ENTITY:KEY for a bridged one.")
     ] = None,
     run: Annotated[str | None, typer.Option(help="In place of a subject: a run whose subject was never known.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="In place of a subject: all that was erased before, in a restored vault.")
+    ] = False,
     vault: VaultChoice = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and erase nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask once more.")] = False,
@@ -33,8 +36,12 @@ def command(
     The ledger can be verified afterwards as before. Files that were made of it, and copies of the vault, are yours to
     see to: they are listed. Exit codes: 0 erased, 1 you said no when asked once more, 2 nothing to erase, and why.
     """
-    if (subject is None) == (run is None):
-        raise UsageError("say whose data go: give the subject, or --run for a run whose subject was never known")
+    if (subject is not None) + (run is not None) + again != 1:
+        raise UsageError(
+            "say whose data go: give the subject, or --run for a run whose subject was never known, or --again"
+        )
+    if again:
+        return _again(ledger, vault, by, because, dry_run=dry_run, json=json)
     with appending(ledger, vault) as opened:
         if dry_run or (not yes and not json and sys.stdin.isatty()):
             found = plan(opened, subject=subject, run=run)
@@ -46,6 +53,24 @@ def command(
                 return 1
         done = erase(opened, subject=subject, run=run, by=by, because=because, at=SystemClock().now())
     _tell(done, json=json, done=True)
+    return 0
+
+
+def _again(ledger: str, vault: str | None, by: str, because: str, *, dry_run: bool, json: bool) -> int:
+    with appending(ledger, vault) as opened:
+        if dry_run:
+            slots = erased_before(opened)
+            found = Erasure(slots=slots, entries=0, runs=(), derived=(), plain=())
+        else:
+            found = erase_again(opened, by=by, because=because, at=SystemClock().now())
+    if json:
+        json_line({**asdict(found), "erased": not dry_run})
+    elif not found.slots:
+        out().print("Nothing that was erased has come back.")
+    elif dry_run:
+        out().print(f"Keys that were erased and are there again: {len(found.slots)}.")
+    else:
+        _tell(found, json=False, done=True)
     return 0
 
 
