@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,64 @@ from typing import Any
 import pytest
 
 from roadworthy import Contract, Gate, Ledger
+from roadworthy.audit.redecide import Redeciding
 from roadworthy.core.clock import VirtualClock
+from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Action, Verdict
 from roadworthy.gate.run import Run
 
 HERE = Path(__file__).parent
+MOST_RUNS = 25
+"""Runs of one ledger that are decided again; some tests open thousands that are all alike."""
+FORGING = (
+    "test_nobody_hides_from_whoever_signs",
+    "test_a_signature_under_false_origins",
+    "test_nobody_widens_what_a_yes_covers",
+    "test_a_yes_to_less_than_all_grounds",
+    "test_a_forged_question",
+    "test_an_entry_that_nobody_can_read",
+)
+"""Tests that write what no gate would: of their runs nothing is to be expected."""
+UNLIKE = (
+    "test_a_later_turn_that_is_hard_to_place",  # puts something else in the place of the classifier
+    "test_hostile_values_are_denied_or_carried",  # some are larger once they are typed than a call may be
+    "test_reads_go_on_while_the_ledger_is_down",  # what was read meanwhile is nowhere
+)
+"""Tests whose decisions rest on what stands in no ledger."""
+
+
+@pytest.fixture(autouse=True)
+def decided_again(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test of this folder does: each run of its ledgers, decided again, comes to the same bytes."""
+    opened: dict[int, tuple[Ledger, list[Contract]]] = {}
+    begin = Gate.__init__
+
+    def noted(self: Gate, contract: Contract, ledger: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, contract, ledger, *args, **kwargs)
+        if isinstance(ledger, Ledger):
+            opened.setdefault(id(ledger), (ledger, []))[1].append(contract)
+
+    monkeypatch.setattr(Gate, "__init__", noted)
+    yield
+    monkeypatch.undo()
+    if request.node.name.startswith((*FORGING, *UNLIKE)):
+        return
+    for ledger, contracts in opened.values():
+        _decide_again(ledger, contracts)
+
+
+def _decide_again(ledger: Ledger, contracts: list[Contract]) -> None:
+    with ExitStack() as stack:
+        try:
+            if Path(ledger.name).exists():
+                ledger = stack.enter_context(Ledger.open(ledger.name, read_only=True))
+            runs = [summary.run for summary in ledger.runs()][:MOST_RUNS]
+        except LedgerError:
+            return  # the test has closed a ledger in memory, or broken its file
+        deciding = Redeciding(ledger, also=contracts)
+        for again in map(deciding.run, runs):
+            if again.undecided not in ("no_beginning", "erased", "sealed"):
+                assert again.same, (again.run, again.undecided, again.why, again.differing)
 
 
 def always(answer: bool | None) -> Callable[[Action, Verdict], bool | None]:

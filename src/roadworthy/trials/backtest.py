@@ -303,6 +303,8 @@ class _Judge:
             at=self.at,
         )
         self.record(call, tool.name, decide(self.policy, self.state, action, now=self.at))
+        if call.id is not None and call.id in self.run.blocked:
+            return  # it was never made: nothing came of it but words to the agent
         self.state.reserve(tool, args)
         self.pending[key] = _Pending(tool, args, len(self.calls) - 1, carried=True)
 

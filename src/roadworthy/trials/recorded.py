@@ -2,14 +2,15 @@
 
     {"run": id, "messages": [OpenAI chat messages], "passed": true | false | null, "meta": {…}}
 
-`meta` may name the `capability` (or a list of them), the `subject`, the `principal` and `facts`; other keys are passed
-over. A line that cannot be read is handed on as such, so that one broken line loses no other.
+`meta` may name the `capability` (or a list of them), the `subject`, the `principal`, `facts`, and as `blocked` the ids
+of calls that were never made, whatever stands there as their result; other keys are passed over. A line that cannot be
+read is handed on as such, so that one broken line loses no other.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -51,6 +52,12 @@ class RecordedRun:
     messages: tuple[Message, ...]
     passed: bool | None
     meta: Mapping[str, Any]
+
+    @property
+    def blocked(self) -> Collection[str]:
+        """The ids of calls that were never made."""
+        named: object = self.meta.get("blocked")
+        return cast("list[str]", named) if isinstance(named, list) else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
