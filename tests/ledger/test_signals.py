@@ -28,8 +28,8 @@ TERMS = {
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.open(tmp_path / "runs.db") as opened:
+def ledger(shared: str) -> Iterator[Ledger]:
+    with Ledger.open(shared) as opened:
         yield opened
 
 
