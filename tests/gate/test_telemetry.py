@@ -19,6 +19,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from roadworthy import Contract, Gate, Ledger, Suspended
+from roadworthy.core.errors import LedgerError
+from roadworthy.gate import passage
 from roadworthy.gate.carry import NotDone
 
 from .board import CONTRACT as BOARD
@@ -388,6 +390,34 @@ def test_an_error_of_the_agent_is_one_of_the_run(real: Real, spans: Collector) -
     assert told(found)["error.type"] == "LookupError"
     assert found.status.status_code is StatusCode.ERROR
     assert not found.events
+
+
+def test_a_call_that_cannot_be_written_is_an_error(
+    real: Real, ledger: Ledger, spans: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = real()
+
+    def full(*_: Any) -> Any:
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(ledger, "append", full)
+    assert calls("status_page").status == "denied"
+    found = told(spans.one("execute_tool status_page"))
+    assert (found["error.type"], found["roadworthy.status"]) == ("LedgerError", "denied")
+    assert found["roadworthy.ruling"] == "allow"  # it was decided, and then could not be written
+
+
+def test_a_call_that_cannot_be_judged_is_an_error_and_has_no_ruling(
+    real: Real, spans: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(passage, "decide", broken)
+    assert real()("status_page").status == "denied"
+    found = told(spans.one("execute_tool status_page"))
+    assert (found["error.type"], found["roadworthy.done"]) == ("ZeroDivisionError", "blocked")
+    assert "roadworthy.ruling" not in found
 
 
 # what is told ---------------------------------------------------------------------------------------------------------

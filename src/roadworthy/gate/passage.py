@@ -80,11 +80,15 @@ def _call(
         yield from intend(ctx, step)
     except LedgerError as error:
         if step is None or not _goes_on_without_ledger(ctx, step):
+            if span is not None:
+                span.broke(error)
             return _unwritable(ctx, error, step)
         ctx.core.unrecorded += 1
     except (UsageError, HarnessError, Suspended):
         raise  # of whoever builds the agent or the trial, and of who drives the run
     except Exception as error:  # nobody may take a broken check for a yes, nor be broken by one
+        if span is not None:
+            span.broke(error)
         return _broken(ctx, error, step)
     if step.suspends:
         yield Quiesce(ctx.core)
@@ -194,7 +198,7 @@ def _begin(
     step.cause = action.id if past is None else cause_of(action.id, ctx.core.session)
     if span is not None:
         held_before = ctx.state.pending.get(action.id)
-        span.open(step, held_in=held_before.trace if held_before is not None else None)
+        span.open(step, held_in=held_before.trace if held_before is not None else None, judged=False)
     step.key = key_for(ctx, step)
     return step
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import Suspended
-from roadworthy.core.types import Action, Entry, Outcome
+from roadworthy.core.types import Action, Entry, Outcome, Verdict
 from roadworthy.gate.carry import Carried
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _of_run(gate: Gate, core: Core, operation: str) -> dict[str, Any]:
 class CallSpan:
     """The span of one call that comes to the gate. It begins once there is an action, and ends with its steps."""
 
-    __slots__ = ("_ctx", "_error", "_outcome", "_seq", "_step", "_token", "_tracer", "span")
+    __slots__ = ("_broke", "_ctx", "_error", "_outcome", "_seq", "_step", "_token", "_tracer", "_undecided", "span")
 
     def __init__(self, tracer: Tracer, ctx: Context) -> None:
         self._tracer = tracer
@@ -149,13 +149,17 @@ class CallSpan:
         self._outcome: Outcome | None = None
         self._error: str | None = None
         self._seq: int | None = None
+        self._broke: str | None = None
+        self._undecided: Verdict | None = None
 
-    def open(self, step: Step, *, held_in: str | None = None) -> None:
+    def open(self, step: Step, *, held_in: str | None = None, judged: bool = True) -> None:
         """Begin, in whatever span the application has here; where it has begun, it tells of this step from now on.
 
-        `held_in`: the span in which the action was held before, as its entry names it.
+        `held_in`: the span in which the action was held before, as its entry names it. `judged`: the step has its
+        verdict already, and not one that stands there until it is decided.
         """
         self._step = step
+        self._undecided = None if judged else step.verdict
         step.span = self
         try:
             if self.span is None:
@@ -204,6 +208,10 @@ class CallSpan:
             known = carried.ending in ("raised", "lost") and kind.isidentifier()
             self._error = kind if known else carried.ending
 
+    def broke(self, error: Exception) -> None:
+        """Note why the gate could not do its own work; the call is denied then."""
+        self._broke = type(error).__qualname__
+
     def around(self, steps: Steps[T]) -> Steps[T]:
         """Steps, and the end of the span behind them."""
         try:
@@ -245,22 +253,23 @@ class CallSpan:
         span.set_attributes(told)
         if error is not None and not isinstance(error, Suspended):
             _failed(span, type(error).__qualname__)
+        elif self._broke is not None:
+            _failed(span, self._broke)
         elif outcome is not None and outcome.status in ("failed", "in_doubt"):
             _failed(span, self._error or outcome.status)
 
     def _tell_verdict(self, step: Step, told: dict[str, Any]) -> None:
         action, verdict = step.action, step.verdict
         told["roadworthy.action"] = action.id
-        told["roadworthy.ruling"] = verdict.ruling
-        told["roadworthy.level"] = verdict.level
-        for name, value in (
-            ("capability", action.capability),
-            ("rule", verdict.rule),
-            ("by", step.by),
-            ("for", step.serves),
-        ):
+        for name, value in (("capability", action.capability), ("by", step.by), ("for", step.serves)):
             if value is not None:
                 told[f"roadworthy.{name}"] = value
+        if verdict is self._undecided:
+            return
+        told["roadworthy.ruling"] = verdict.ruling
+        told["roadworthy.level"] = verdict.level
+        if verdict.rule is not None:
+            told["roadworthy.rule"] = verdict.rule
         if verdict.reasons:
             told["roadworthy.codes"] = [reason.code for reason in verdict.reasons]
 
