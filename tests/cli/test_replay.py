@@ -113,3 +113,19 @@ def test_a_backtest_is_over_a_file_or_over_a_ledger(files: tuple[str, str], caps
     assert "name a file of recorded runs, or a ledger" in capsys.readouterr().err
     assert main(["backtest", files[1], "runs.jsonl", "--since", "2026-01-01"]) == 2
     assert "of a --ledger" in capsys.readouterr().err
+
+
+def test_recorded_runs_are_written_and_registered(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "out.jsonl"
+    assert main(["ledger", "export", files[0], "--runs", str(file), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["runs"], said["withheld"]) == (2, {})
+    with Ledger.open(files[0], read_only=True) as ledger:
+        (entry,) = ledger.entries(kind="export")
+    assert (entry.seq, entry.body["what"], entry.body["path"]) == (said["registered"], "runs", str(file))
+    assert main(["backtest", files[1], str(file)]) == 0
+    assert "2 runs, 3 tool calls" in capsys.readouterr().out
+    assert main(["ledger", "export", files[0], "--runs", "/dev/stdout"]) == 2
+    assert "is no file" in capsys.readouterr().err

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from roadworthy.audit.derived import register
 from roadworthy.audit.otlp import lines as span_lines
 from roadworthy.audit.otlp import send
 from roadworthy.audit.otlp import spans as otlp_spans
+from roadworthy.audit.runs import recordings
 from roadworthy.cli.ledgers import Book, VaultChoice, appending, reading
 from roadworthy.cli.spans import Since, Until, World, moment, world_of
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import UsageError
+from roadworthy.core.types import Realm
 from roadworthy.ledger import jsonl
 from roadworthy.ledger.parquet import export_months
 from roadworthy.ledger.store import Ledger
@@ -32,6 +38,12 @@ def command(
     parquet: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="A Parquet file for each month that is over, registered in the ledger."),
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Recorded runs, as chat messages: for `backtest`, `init` and scenarios. Registered."
+        ),
     ] = None,
     otlp: Annotated[
         str | None,
@@ -49,10 +61,16 @@ def command(
     """Hand a ledger on, in a form that others can read or check.
 
     What is encrypted in the ledger stays encrypted in JSON Lines, so that an erasure holds for them, too, and is in no
-    span. --since, --until and --world choose among the runs of which there are spans. Exit codes: 0 written, 2 broken
-    input.
+    span. Recorded runs are in plain: they are registered in the ledger, so that an erasure names the file. --since,
+    --until and --world choose among the runs of --runs and --otlp. Exit codes: 0 written, 2 broken input.
     """
-    forms = {"--jsonl FILE": lines, "--parquet DIR": parquet, "--otlp URL": otlp, "--otlp-file FILE": otlp_file}
+    forms = {
+        "--jsonl FILE": lines,
+        "--parquet DIR": parquet,
+        "--runs FILE": runs,
+        "--otlp URL": otlp,
+        "--otlp-file FILE": otlp_file,
+    }
     if sum(given is not None for given in forms.values()) != 1:
         raise UsageError(f"say what to write, one of {', '.join(forms)}")
     if parquet is not None:
@@ -62,6 +80,10 @@ def command(
             return _months(opened, parquet, json=json)
     if lines is not None and (since, until, world) != (None, None, None):
         raise UsageError("JSON Lines hold a ledger whole, with its proofs: leave out --since, --until and --world")
+    if runs is not None:
+        chosen = _Chosen(since=moment(since, "since"), until=moment(until, "until"), world=world_of(world))
+        with appending(ledger, vault) as opened:
+            return _runs(opened, runs, chosen, json=json)
     with reading(ledger, vault) as opened:
         if lines is not None:
             return _lines(opened, lines, json=json)
@@ -92,6 +114,41 @@ def _lines(ledger: Ledger, file: Path, *, json: bool) -> int:
         json_line({"file": str(file), "lines": count, "entries": size})
     else:
         out().print(shown(f"Wrote {size:,} entries to {file}. Check them anywhere: python verify_ledger.py {file}"))
+    return 0
+
+
+class _Chosen(NamedTuple):
+    """Which runs are meant."""
+
+    since: datetime | None
+    until: datetime | None
+    world: Realm | None
+
+
+def _runs(ledger: Ledger, file: Path, chosen: _Chosen, *, json: bool) -> int:
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{file} is no file: recorded runs are registered in the ledger, and so want one of their own")
+    names: list[str] = []
+    withheld: Counter[str] = Counter()
+
+    def readable() -> Iterator[bytes]:
+        for one in recordings(ledger, since=chosen.since, until=chosen.until, world=chosen.world):
+            if one.line is None:
+                withheld[one.withheld or "sealed"] += 1
+            else:
+                names.append(one.run)
+                yield f"{dumps(one.line)}\n".encode()
+
+    _write(file, readable())
+    entry = register(
+        ledger, file, what="runs", at=SystemClock().now(), runs=names, since=chosen.since, until=chosen.until
+    )
+    if json:
+        json_line({"file": str(file), "runs": len(names), "withheld": dict(withheld), "registered": entry.seq})
+        return 0
+    out().print(shown(f"Wrote {len(names):,} runs to {file}, registered as entry {entry.seq}.", lines=False))
+    for why, count in withheld.items():
+        out().print(f"Left out: {count:,} that {'are' if count != 1 else 'is'} {why}.")
     return 0
 
 
