@@ -1,4 +1,4 @@
-"""`roadworthy contract`: sign a contract, so that a level may be used."""
+"""`roadworthy contract`: sign a contract, so that a level may be used, and put it on a page for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from roadworthy.cli.ledgers import GateBook, VaultChoice, appending, its_folder
+from roadworthy.audit.html import write
+from roadworthy.audit.page import page_of, render_html
+from roadworthy.cli.ledgers import LEDGER_ENV, GateBook, VaultChoice, appending, its_folder, reading
 from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.contract.keys import project_of, seal
@@ -19,13 +21,14 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.types import LEVELS, Draft, Level
 from roadworthy.gate.entries import contract_drafts
 from roadworthy.gate.levels import RANK, Levels, compile_levels, signature_body, signature_fault
+from roadworthy.gate.signed import standing as signed_so_far
 
 app = typer.Typer(add_completion=False)
 
 
 @app.callback()
 def group() -> None:
-    """Sign a contract, so that its levels may be used."""
+    """Sign a contract, so that its levels may be used, and put it on a page for people who write no code."""
 
 
 @app.command()
@@ -112,3 +115,39 @@ def _tell(
     )
     for at, roles in missing.items():
         console.print(shown(f"Not signed for {at} yet: {', '.join(roles)}."))
+
+
+@app.command()
+def page(
+    contract: Annotated[Path, typer.Argument(help="The contract file.")],
+    html: Annotated[Path, typer.Option("--html", help="Where the page goes.")],
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger", envvar=LEDGER_ENV, help="Its ledger: then the page tells signatures and changes, too."
+        ),
+    ] = None,
+    vault: VaultChoice = None,
+    json: Annotated[bool, typer.Option("--json", help="Where the page went, as a line of JSON.")] = False,
+) -> int:
+    """Write a contract as one page in plain words, for people who decide about an agent and write no code.
+
+    What it may do alone, what a person must agree to, what it may never do, its limits, who answers for it and, with
+    a ledger, who has signed it and what changed since the version that was signed last. Exit codes: 0 written,
+    2 broken input.
+    """
+    law = Contract.load(contract)
+    standing, now = None, None
+    if ledger is not None:
+        with reading(ledger, vault) as opened:
+            standing = signed_so_far(law, opened)
+            levels = Levels(compile_levels(law), opened.id)
+            levels.refresh(opened)
+            now = levels.levels
+    text = render_html(page_of(law, standing=standing, levels=now), at=SystemClock().now())
+    path = write(text, html, "the page")
+    if json:
+        json_line({"html": str(path), "agent": law.agent, "version": law.version, "digest": law.digest})
+    else:
+        out().print(shown(f"Written: {path}", lines=False))
+    return 0
