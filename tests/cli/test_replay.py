@@ -127,5 +127,5 @@ def test_recorded_runs_are_written_and_registered(
     assert (entry.seq, entry.body["what"], entry.body["path"]) == (said["registered"], "runs", str(file))
     assert main(["backtest", files[1], str(file)]) == 0
     assert "2 runs, 3 tool calls" in capsys.readouterr().out
-    assert main(["ledger", "export", files[0], "--runs", "/dev/stdout"]) == 2
+    assert main(["ledger", "export", files[0], "--runs", str(tmp_path)]) == 2
     assert "is no file" in capsys.readouterr().err

@@ -183,6 +183,7 @@ class _Counted:
 
 def _write(file: Path, lines: Iterable[bytes]) -> int:
     """Write lines to a file, whole or not at all; how many there were. Raises UsageError."""
+    file = file.resolve()  # the file behind a link is replaced, and not the link: /dev/stdout is one
     part = file.with_name(f"{file.name}.part")
     count = 0
     try:
