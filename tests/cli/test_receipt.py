@@ -180,6 +180,10 @@ def test_keys_are_shown_and_changed(ledger: Path, vault: Path, tmp_path: Path, c
     new = capsys.readouterr().out.strip()
     assert main([*rotate, "--json"]) == 0
     newer = json.loads(capsys.readouterr().out)
+    assert main(["ledger", "key", "show", str(ledger)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{newer['vkey']}\n"
+    assert [line.split()[-1] for line in said.err.splitlines()] == [old, new]
     assert main(["ledger", "key", "show", str(ledger), "--json"]) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one["vkey"], one["in_use"]) for one in shown] == [(old, False), (new, False), (newer["vkey"], True)]

@@ -22,11 +22,11 @@ def command(
     because: Annotated[str | None, typer.Option(help="With rotate: why.")] = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON for each key.")] = False,
 ) -> int:
-    """Print a ledger's public keys, or sign its checkpoints with a new one from now on.
+    """Print a ledger's public key, or bring a new one into use.
 
-    The last key that `show` prints is in use. Give it to whoever shall check the ledger or receipts, and to witnesses.
-    `rotate` needs the vault; the old private key signs for the new one and is then destroyed. Exit codes: 0 shown or
-    changed, 1 an entry names a key that did not come into use rightly, 2 broken input.
+    `show` prints the key that is in use, and earlier ones on standard error. Give it to whoever shall check the ledger
+    or its receipts, and to witnesses. `rotate` needs the vault; the old private key signs for the new one and is then
+    destroyed. Exit codes: 0 shown or changed, 1 an entry names a key that came into use by no right, 2 broken input.
     """
     if deed not in _DEEDS:
         raise UsageError(f"there is nothing to do named {deed!r}: it is `key show LEDGER` or `key rotate LEDGER`")
@@ -60,12 +60,10 @@ def _show(ledger: str, vault: str | None, *, json: bool) -> int:
             json_line(_facts(link, in_use=link is last))
         elif link.key is None:
             err().print(shown(f"Entry {link.seq} brings no key into use: {link.wrong}.", lines=False))
-        else:
+        elif link is last:
             out().print(link.key.vkey)
-            if link is not last:
-                err().print(f"  from entry {link.seq} on, no longer in use")
-            else:
-                err().print(f"  from entry {link.seq} on, in use")
+        else:
+            err().print(f"earlier, from entry {link.seq} on: {link.key.vkey}")
     return 1 if any(link.key is None for link in links) else 0
 
 

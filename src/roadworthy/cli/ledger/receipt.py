@@ -46,10 +46,11 @@ def command(
     vault: VaultChoice = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON.")] = False,
 ) -> int:
-    """Prove that an entry stands in a ledger, to somebody who has not got the ledger: `receipt LEDGER ENTRY`.
+    """Prove an entry to somebody who has not got the ledger, or check such a proof.
 
-    `receipt --check FILE --key VKEY` checks such a proof; with LEDGER as well, also that the ledger still holds
-    everything that it held when the receipt was given. Exit codes: 0 given or proven, 1 not proven, 2 broken input.
+    `receipt LEDGER ENTRY` writes a receipt, `receipt --check FILE --key VKEY` checks one; with LEDGER as well, also
+    that the ledger still holds everything that it held when the receipt was given. Exit codes: 0 given or proven, 1
+    not proven, 2 broken input.
     """
     if check is None:
         if ledger is None or entry is None:
