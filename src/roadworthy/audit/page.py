@@ -237,10 +237,11 @@ def _summary(law: Contract) -> Iterator[Words]:
             yield words("Who that is comes from {}, or from the application that has signed them in.", ways)
         else:
             yield words("Who that is can only be said by the application that has signed them in.")
-        early = [name for name, tool in law.tools.items() if tool.before_subject]
+        early = [name for name, tool in law.tools.items() if tool.before_subject and name in _open(law)]
         early += [name for name in law.subject.established_by if name not in early]
-        if early:
-            yield words("Until it is known, only these are open: {}.", codes(early))
+        if law.escalate is not None and law.escalate.tool is not None and law.escalate.tool not in early:
+            early.append(law.escalate.tool)
+        yield words("Until it is known, the agent can call {} and nothing else.", codes(early) if early else "no tool")
     if law.principals:
         for name, spec in law.principals.items():
             how = f", authenticated by {spec.authenticated_by}" if spec.authenticated_by else ""
@@ -638,6 +639,8 @@ def _argument(law: Contract, tool: str, name: str, shape: Shape) -> Iterator[Wor
             yield words("{} must be known from a good place: the user, a trusted result, the contract or a fact.", at)
         if inner.entity is not None and not inner.anyone and law.subject is not None and not exempt:
             yield words("{} must belong to the one for whom the run acts; any other is denied.", at)
+        elif inner.anyone and law.subject is not None:
+            yield words("{} may belong to anyone, and not only to the one for whom the run acts.", at)
         if inner.entity is not None and acts and not inner.pick_any and not exempt:
             yield words("Where there are several candidates, the user's words must tell which {} is meant.", at)
         if inner.destination is not None:

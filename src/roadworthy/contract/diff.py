@@ -108,6 +108,8 @@ def told(value: Any) -> str:
     """A value as a change tells it: short, and without what was left out of the contract."""
     if value is None:
         return "nothing"
+    if isinstance(value, Decimal):
+        return format(value, "f")
     if isinstance(value, Part):
         value = value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     elif not isinstance(value, str):
