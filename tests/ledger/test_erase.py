@@ -421,12 +421,26 @@ def test_files_that_may_hold_it_are_listed(desk: Desk) -> None:
         body = {"path": path, "sha256": "0a", "what": "report", **more}
         return Draft(kind="export", world="production", run=None, body=body, at=NOW)
 
+    archive = {"form": "parquet", "file": "entries-2026-02.parquet", "sha256": "0b"}  # sealed, as the ledger is
     desk.ledger.append([export("before.html")])
     adas_run(desk)
     bobs_run(desk)
+    desk.ledger.append([Draft(kind="export", world="production", run=None, body=archive, at=NOW)])
     desk.ledger.append([export("all.html"), export("hers.html", runs=["run-1"]), export("his.html", runs=["run-2"])])
     done = erase(desk.ledger, subject="C-101", by="kim", because="request 12", at=NOW)
     assert [one.path for one in done.derived] == ["all.html", "hers.html"]
+
+
+def test_where_entries_were_pruned_any_file_may_hold_what_they_held(desk: Desk) -> None:
+    body = {"path": "hers.html", "sha256": "0a", "what": "report", "runs": ["run-1"]}
+    adas_run(desk)
+    filler = [Draft(kind="heard", world="test", run=f"filler-{n}", body={}, at=NOW) for n in range(300)]
+    desk.ledger.append(filler)
+    desk.ledger.append([Draft(kind="export", world="production", run=None, body=body, at=NOW)])
+    desk.ledger.give_up([group.first for group in desk.ledger.groups() if group.run == "run-1"])
+    done = erase(desk.ledger, subject="C-101", by="kim", because="request 12", at=NOW)
+    assert done.entries == 0
+    assert [one.path for one in done.derived] == ["hers.html"]
 
 
 def test_ids_that_hold_the_subjects_key_are_named(desk: Desk) -> None:

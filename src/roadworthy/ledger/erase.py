@@ -71,9 +71,11 @@ def _counted(ledger: Ledger, slots: Sequence[bytes], subject: str | None = None)
     wanted = frozenset(slots)
     named = None if subject is None else _standing_alone(subject)
     entries, first = 0, 0
+    pruned = False
     runs: dict[str, None] = {}
     plain: list[int] = []
     for group in ledger.groups():
+        pruned = pruned or not group.heads
         lost = _lost(group, wanted)
         if lost:
             entries += lost
@@ -86,7 +88,10 @@ def _counted(ledger: Ledger, slots: Sequence[bytes], subject: str | None = None)
         slots=tuple(slot.hex() for slot in slots),
         entries=entries,
         runs=tuple(runs),
-        derived=tuple(_derived(ledger.entries(kind="export", after=first), runs)) if entries else (),
+        # Of entries that were pruned nobody can tell whose they were, so that any file may hold them.
+        derived=tuple(_derived(ledger.entries(kind="export", after=0 if pruned else first), None if pruned else runs))
+        if entries or (pruned and wanted)
+        else (),
         plain=tuple(plain[:NAMED]),
     )
 
@@ -175,12 +180,15 @@ def _standing_alone(name: str, *, escaped: bool = True) -> re.Pattern[bytes]:
     return re.compile(rb"(?<![0-9A-Za-z])" + re.escape(written) + rb"(?![0-9A-Za-z])")
 
 
-def _derived(exports: Iterable[Entry], runs: Collection[str]) -> Iterable[Derived]:
-    """The files that were made after there was anything to erase, but for those of other runs alone."""
+def _derived(exports: Iterable[Entry], runs: Collection[str] | None) -> Iterable[Derived]:
+    """The files that hold anything in plain, but for those of other runs alone; `runs`: None where it may be any."""
     for entry in exports:
         body = entry.body
+        if body.get("form") == "parquet":
+            continue  # what is sealed is sealed there, too
         named = body.get("runs")
-        if isinstance(named, list) and named and not set(cast("list[Any]", named)) & set(runs):
+        only = set(cast("list[str]", named)) if isinstance(named, list) else set[str]()
+        if runs is not None and only and only.isdisjoint(runs):
             continue
         yield Derived(
             seq=entry.seq,
