@@ -198,6 +198,8 @@ class Checkpoint:
     @classmethod
     def parse(cls, note: str) -> Checkpoint:
         """Read a note with its signatures, of which there may be none. Raises Misfit."""
+        if not isinstance(cast("Any", note), str) or not note.endswith("\n"):
+            raise Misfit("a checkpoint ends with a line feed")
         body, blank, below = note.rpartition("\n\n")
         if not blank:
             body, below = note.removesuffix("\n"), ""
@@ -796,8 +798,10 @@ def _wrong_head(head: Any) -> str | None:
         return "a number in it is none"
     if type(given["at"]) is not int:
         return "its time is none"
-    if type(given["kind"]) is not str or given["world"] not in _WORLDS or not isinstance(given["body"], dict):
+    if type(given["kind"]) is not str or type(given["world"]) is not str or not isinstance(given["body"], dict):
         return "its kind, world or body is none"
+    if given["world"] not in _WORLDS:
+        return "its world is none"
     if not all(given[name] is None or type(given[name]) is str for name in ("run", "cause")):
         return "its run or cause is no text"
     sealed = given["sealed"]

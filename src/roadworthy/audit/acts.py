@@ -24,6 +24,9 @@ from roadworthy.gate.undo import undo_fault
 from roadworthy.ledger.store import Ledger
 from roadworthy.verify_ledger import Findings
 
+UNREADABLE: Final = (LedgerError, LookupError, TypeError, ValueError, AttributeError)
+"""What reading a ledger may raise in whose columns anything may stand."""
+
 _OF_RUNS: Final = ("answer", "undo")
 
 
@@ -39,15 +42,15 @@ def check_acts(ledger: Ledger, findings: Findings) -> None:
             for entry in ledger.entries(kind=kind)
             if entry.run is not None and entry.world != "test"
         }
-    except LedgerError as broken:
-        findings.add("act", f"what people have signed cannot be checked: {broken.text}")
+    except UNREADABLE as broken:
+        findings.add("act", f"what people have signed cannot be checked: {broken}")
         return
     pruned = next(ledger.entries(kind="prune", limit=1), None) is not None
     for run in runs:
         try:
             _Run(ledger, laws, findings, run).check()
-        except LedgerError as broken:
-            text = f"what people have signed in run {run} cannot be checked: {broken.text}"
+        except UNREADABLE as broken:
+            text = f"what people have signed in run {run} cannot be checked: {broken}"
             findings.add("act", text, severity="note" if pruned else "error")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from roadworthy.core.errors import LedgerError
+from roadworthy.audit.acts import UNREADABLE
 from roadworthy.core.types import Entry, Reservation
 from roadworthy.gate import budgets
 from roadworthy.gate.replay import root_of
@@ -31,8 +31,8 @@ def check_sums(ledger: Ledger, findings: Findings) -> None:
         if ledger.size != size:
             findings.note("sums", "budgets and claims were not checked, for entries were written meanwhile")
             return
-    except LedgerError as broken:
-        findings.add("sums", f"budgets and claims cannot be checked: {broken.text}")
+    except UNREADABLE as broken:
+        findings.add("sums", f"budgets and claims cannot be checked: {broken}")
         return
     if told.gone or told.unreadable:
         why = "entries were pruned" if told.gone else f"{told.unreadable} entries are erased or encrypted"

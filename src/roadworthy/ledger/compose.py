@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -42,6 +43,14 @@ class Keys(Protocol):
 
     def new(self) -> LogKey:
         """One to begin with, made where there is none."""
+        ...
+
+    def has_signed(self) -> bool:
+        """Whether checkpoints of this ledger were signed before."""
+        ...
+
+    def note_signed(self) -> None:
+        """Remember it. Raises LedgerError where that cannot be done now."""
         ...
 
 
@@ -92,6 +101,7 @@ class Composer:
         self.origin = origin
         self._keys = keys
         self.key: LogKey | None = None
+        self._noted = False
         self._tip: Tip | None = None
         self._edge = Frontier()
         self._runs: dict[str, int] = {}
@@ -124,8 +134,7 @@ class Composer:
         """The edge of the tree, which agrees with the checkpoint of the tip. Raises LedgerError."""
         edge = medium.edge(tip.size)
         if tip.size == 0 and not tip.note:
-            if self._keys is not None and self.key is None:
-                self.key = self._keys.new()
+            self._begin()
             return edge
         from roadworthy.ledger.checkpoint import Checkpoint, Note, NoteError
 
@@ -139,8 +148,7 @@ class Composer:
         if said.root != edge.root():
             raise self._changed("its last entries are not those that its last checkpoint was written for")
         if not note.signatures:
-            if self._keys is not None and self.key is None:
-                self.key = self._keys.new()
+            self._begin()
         elif self._keys is None:
             raise LedgerError(
                 f"the ledger {self._name} is signed, and is written to only with its vault: give vault=…, --vault "
@@ -148,7 +156,25 @@ class Composer:
             )
         else:
             self.key = self._signer(note, self._keys)
+            self._signed()
         return edge
+
+    def _begin(self) -> None:
+        """Take a key for a ledger that nobody has signed. Raises LedgerError where somebody had."""
+        if self._keys is None:
+            return
+        # Else whoever can write the file takes the signature away, and the next commit signs what they have written.
+        if self._keys.has_signed():
+            raise self._changed("its last checkpoint bears no signature, and earlier ones did")
+        if self.key is None:
+            self.key = self._keys.new()
+
+    def _signed(self) -> None:
+        """A checkpoint with our signature is in the ledger: from now on there is none without."""
+        if self._keys is not None and not self._noted:
+            with contextlib.suppress(LedgerError):  # what was committed stays so; the next commit tries again
+                self._keys.note_signed()
+                self._noted = True
 
     def _signer(self, note: Note, keys: Keys) -> LogKey:
         """The key that has signed a checkpoint; where there was a new one, that is the last of two.
@@ -249,6 +275,8 @@ class Composer:
         """The commit was made."""
         self._tip = composed.tip
         self.key = composed.key
+        if self.key is not None and _GAP in self._tip.note:
+            self._signed()
 
 
 def _first_key(key: LogKey, at: int) -> Sequence[Bundle]:

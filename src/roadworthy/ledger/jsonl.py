@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
@@ -33,22 +33,22 @@ def lines(ledger: Ledger) -> Iterator[bytes]:
 
     Holds one group of entries at a time. Raises LedgerError for what cannot be read.
     """
+    cosigned = ledger.cosigned()  # before the checkpoint, so that honest ones are no later than it
     note = ledger.checkpoint()
     try:
         size = 0 if note is None else Checkpoint.parse(Note.parse(note, unsigned=True).text).size
-    except NoteError as broken:
+    except (NoteError, TypeError, AttributeError) as broken:
         raise LedgerError(
-            f"the ledger {ledger.name} cannot be exported, its last checkpoint is damaged ({broken.text}): "
+            f"the ledger {ledger.name} cannot be exported, its last checkpoint is damaged ({broken}): "
             "`roadworthy ledger verify` says what else is wrong"
         ) from broken
     # As of one moment, and in the order of the table's key, so that a column that was changed misleads nobody.
     groups = (Group(*row) for row in ledger.rows("groups"))
     yield _line(_front(ledger))
-    for of, cosigned in ledger.cosigned():
-        if of <= size:
-            yield _line({"cosigned": cosigned})
+    for _, text in cosigned:
+        yield _line({"cosigned": text})
     for group in groups:
-        if group.first > size:
+        if not isinstance(cast("Any", group.first), int) or group.first > size:
             break
         yield _line(_group(group) if group.heads else _pruned(ledger, group))
     yield _line({"checkpoint": note, "size": size})
@@ -66,7 +66,7 @@ def _group(group: Group) -> dict[str, Any]:
             "heads": group.heads.decode().split("\n"),
             "sealed": None if group.sealed is None else base64.b64encode(group.sealed).decode(),
         }
-    except UnicodeDecodeError as cause:
+    except (UnicodeDecodeError, AttributeError, TypeError) as cause:
         raise LedgerError(
             f"the entries {group.first} to {group.last} cannot be exported, their bytes are damaged ({cause}): "
             "`roadworthy ledger verify` says what is wrong"

@@ -163,3 +163,11 @@ class LogKeys:
         if not found:
             raise LedgerError("the vault did not keep the key of this ledger: see that it can be written")
         return found[0]
+
+    def has_signed(self) -> bool:
+        """Whether checkpoints of this ledger were signed before."""
+        return self._vault.has_signed(self._id)
+
+    def note_signed(self) -> None:
+        """Remember it."""
+        self._vault.note_signed(self._id)

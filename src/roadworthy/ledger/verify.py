@@ -39,7 +39,8 @@ def verify(
     """
     asked = asked or Asked()
     findings = findings or Findings()
-    size, note, cosigned = ledger.size, ledger.checkpoint(), ledger.cosigned()
+    cosigned = ledger.cosigned()  # before the checkpoint, so that honest ones are no later than it
+    size, note = _number(ledger.size), ledger.checkpoint()
     for fault in ledger.faults():
         findings.add("medium", f"the engine says: {fault}")
     _identity(ledger, findings)
@@ -73,7 +74,7 @@ def _good(note: str | None, audit: Audit) -> bool:
     return (last.size, last.root) == (audit.tree.size, audit.tree.root)
 
 
-def _size_of(note: str) -> int:
+def _size_of(note: Any) -> int:
     try:
         return Checkpoint.parse(note).size
     except Misfit:
@@ -90,7 +91,7 @@ def _identity(ledger: Ledger, findings: Findings) -> None:
     for row in tips[1:]:
         findings.add("checkpoint", f"a second last checkpoint stands in the ledger, of {row[1]} entries")
     for row in tips[:1]:
-        if row[1] != _size_of(str(row[2])):
+        if row[0] != 1 or row[1] != _size_of(str(row[2])):
             findings.add("checkpoint", f"the last checkpoint is kept as one of {row[1]} entries, and is not")
 
 
@@ -123,7 +124,7 @@ class _Check:
         for row in self.ledger.rows("groups"):
             if type(row[0]) is int and row[0] > self.size:
                 # Somebody has gone on writing; then the checkpoint has gone on as well.
-                if row[1] > self.ledger.size:
+                if _number(row[1]) > _number(self.ledger.size):
                     self.findings.add("size", f"entry {row[0]} stands behind the last checkpoint", row[0])
                 return
             self._group(Group(*row))
@@ -177,7 +178,7 @@ class _Check:
         """Hold the other tables against the entries."""
         if self._changed is not None and not root_is_good:
             self.findings.add("leaf", f"entry {self._changed} is not the one that was written there", self._changed)
-        now = self.ledger.size
+        now = _number(self.ledger.size)
         if root_is_good:
             self._tiles_as_entries(now)
         self._sought_as_entries(now)
@@ -215,6 +216,11 @@ def _tiles(ledger: Ledger) -> Iterator[tuple[int, int, bytes, bytes]]:
             yield level, index, hashes, root
         else:
             yield -1, -1, b"", b""  # found as a tile that no entries are for
+
+
+def _number(value: Any) -> int:
+    """A number that an engine keeps in a column of numbers, where it may keep other things as well."""
+    return value if type(value) is int else 0
 
 
 def _slice(hashes: bytes, at: int) -> bytes:
