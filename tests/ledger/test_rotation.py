@@ -129,6 +129,31 @@ def test_of_two_at_once_one_is_told(shared: str, vault: Path, make: Make, monkey
         assert _signers(one) == [kept.verifier.key_id]
 
 
+def test_a_key_that_is_gone_when_it_is_looked_for_was_followed_meanwhile(
+    shared: str, vault: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the checkpoint and the look into the vault another process brings in the next key."""
+    with Vault.open(vault) as keys, Ledger.open(shared, vault=vault) as other:
+        other.append([make(1)])
+        look, times = keys.log_keys, [0]
+
+        def late(ledger_id: str, name: str) -> tuple[LogKey, ...]:
+            times[0] += 1
+            if times[0] in (1, 4):
+                rotate(other, by="bob", because="faster")
+            return look(ledger_id, name)
+
+        monkeypatch.setattr(keys, "log_keys", late)
+        with Ledger.open(shared, vault=keys) as ledger:
+            assert times[0] == 2
+            ledger.append([make(2)])
+            times[0] = 3
+            rotate(ledger, by="ada", because="slower")
+            assert times[0] > 4
+            assert [link.wrong for link in keys_of(ledger)] == [None] * 4
+            assert [entry.body.get("by") for entry in ledger.entries(kind="key")] == [None, "bob", "bob", "ada"]
+
+
 def test_entries_around_it_may_be_of_one_append(shared: str, vault: Path, make: Make) -> None:
     with Vault.open(vault) as keys, Ledger.open(shared, vault=keys) as ledger:
         ledger.append([make(1)])

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from sqlalchemy import Table, bindparam, select
 from sqlalchemy.dialects import postgresql as dialects
@@ -51,6 +51,9 @@ _AT_ONCE: Final = 200
 _COPY: Final = 16
 """Groups from which on they are copied in, and not inserted one by one."""
 
+_COPY_BYTES: Final = 64 * 2**10
+"""Bytes of heads from which on they are, too."""
+
 _TYPES: Final = ("int8", "int8", "text", "int4", "text", "int8", "text", "bytea", "bytea")
 """Of the columns of groups, as COPY wants to know them."""
 
@@ -58,8 +61,8 @@ _T = TypeVar("_T")
 _open_stores: weakref.WeakSet[PostgresStore] = weakref.WeakSet()
 
 
-def _sql(statement: ClauseElement) -> bytes:
-    return str(cast("SQLCompiler", statement.compile(dialect=psycopg_dialect(paramstyle="pyformat")))).encode()
+def _sql(statement: ClauseElement, paramstyle: Literal["format", "pyformat"] = "pyformat") -> bytes:
+    return str(cast("SQLCompiler", statement.compile(dialect=psycopg_dialect(paramstyle=paramstyle)))).encode()
 
 
 @cache
@@ -86,15 +89,16 @@ def _insert(table: Table) -> bytes:
 
 @cache
 def _keep(table: Table, key: str) -> bytes:
+    """Takes the values of all columns, in their order."""
     put = dialects.insert(table).values({column.name: bindparam(column.name) for column in table.columns})
     rest = {column.name: put.excluded[column.name] for column in table.columns if column.name != key}
-    return _sql(put.on_conflict_do_update(index_elements=[key], set_=rest))
+    return _sql(put.on_conflict_do_update(index_elements=[key], set_=rest), "format")
 
 
 @cache
 def _keep_claim() -> bytes:
     put = dialects.insert(claims).values(key=bindparam("key"), value=bindparam("value"))
-    return _sql(put.on_conflict_do_nothing(index_elements=["key"]))
+    return _sql(put.on_conflict_do_nothing(index_elements=["key"]), "format")
 
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(%s)"
@@ -149,6 +153,10 @@ class PostgresStore:
     @property
     def name(self) -> str:
         return self._server.name
+
+    @property
+    def _key(self) -> int:
+        return lock_key(self.id)
 
     @property
     def id(self) -> str:
@@ -255,16 +263,27 @@ class PostgresStore:
             keys = LogKeys(self._vault, self.id, origin)
         composer = Composer(self.name, origin, keys)
 
+        tip: Tip | None = None
+
         def look(session: Session) -> None:
+            nonlocal tip
             # Tip and entries of one moment: others may be writing.
             session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
-                composer.follow(_stored_tip(session), _Medium(session, self.name))
+                tip = _stored_tip(session)
+                composer.follow(tip, _Medium(session, self.name))
             finally:
                 session.rollback()
 
-        self._reading(look)
-        self._composer = composer
+        while self._composer is None:
+            before = tip
+            try:
+                self._reading(look)
+                self._composer = composer
+            except LedgerError:
+                # The key under a tip is gone when another process has brought in the next one meanwhile.
+                if tip == before:
+                    raise
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -308,37 +327,34 @@ class PostgresStore:
 
     def _take_turn(self, session: Session, medium: _Medium) -> tuple[str, Tip | None]:
         """Wait for the lock, and read in one round trip what every commit needs; the transaction's id, and the tip."""
-        with session.pipeline():
-            session.execute("BEGIN")
-            session.execute(_LOCK, [lock_key(self.id)])
-            named = session.execute("SELECT pg_current_xact_id()::text")
-            found = session.execute(_TIP)
-            medium.ask()
-        (transaction,) = named.fetchone() or ("",)
-        row = found.fetchone()
+        asked, names = medium.asked()
+        with self._server.sender(session) as cursor:
+            cursor.execute(f"BEGIN; {_LOCK}; SELECT pg_current_xact_id()::text; {_TIP}{asked}", [self._key, *names])
+            cursor.nextset()
+            cursor.nextset()
+            (transaction,) = cursor.fetchone()
+            cursor.nextset()
+            row = cursor.fetchone()
+            while cursor.nextset():
+                medium.answer(cursor.fetchall())
         return str(transaction), None if row is None else Tip(*row)
 
     def _put(self, session: Session, made: Composed) -> None:
-        """Write a commit, and end the transaction."""
-        copied = len(made.groups) >= _COPY
-        if copied:
-            names = ", ".join(column.name for column in groups.columns)
-            into = f"COPY groups ({names}) FROM STDIN (FORMAT BINARY)".encode()
-            with session.cursor() as cursor, cursor.copy(into) as copy:
-                copy.set_types(_TYPES)
-                for group in made.groups:
-                    copy.write_row(group)
-        with session.pipeline(), session.cursor() as cursor:
-            if not copied:
-                _many(cursor, _insert(groups), made.groups)
-            _many(cursor, _insert(sought), made.sought)
-            _many(cursor, _insert(tiles), made.tiles)
-            totals = [{"account": account, "total": format(total, "f")} for account, total in made.totals.items()]
-            _many(cursor, _keep(accounts, "account"), totals)
-            _many(cursor, _keep_claim(), [{"key": key, "value": value} for key, value in made.claims.items()])
-            if made.groups:
-                _many(cursor, _keep(tip, "id"), [{"id": 1, "size": made.tip.size, "note": made.tip.note}])
-            cursor.execute("COMMIT")
+        """Write a commit, and end the transaction; in one round trip unless there is much to write."""
+        said: list[bytes] = []
+        given: list[Any] = []
+        if len(made.groups) >= _COPY or sum(len(group.heads) for group in made.groups) > _COPY_BYTES:
+            _copy(session, made.groups)
+        else:
+            _say(said, given, _insert(groups), made.groups)
+        _say(said, given, _insert(sought), made.sought)
+        _say(said, given, _insert(tiles), made.tiles)
+        _say(said, given, _keep(accounts, "account"), [(name, format(sum_, "f")) for name, sum_ in made.totals.items()])
+        _say(said, given, _keep_claim(), list(made.claims.items()))
+        if made.groups:
+            _say(said, given, _keep(tip, "id"), [(1, *made.tip)])
+        with self._server.sender(session) as cursor:
+            cursor.execute(b";".join([*said, b"COMMIT"]), given)
 
     def _give_up(self, session: Session) -> None:
         try:
@@ -381,7 +397,7 @@ class PostgresStore:
     def keep_cosigned(self, size: int, note: str) -> None:
         with contextlib.closing(self._server.session(read_only=False)) as session:
             try:
-                session.execute(_keep(cosigned, "size"), {"size": size, "note": note})
+                session.execute(_keep(cosigned, "size"), [size, note])
             except self._server.errors as cause:
                 raise self._server.trouble(cause) from cause
 
@@ -516,9 +532,20 @@ class PostgresStore:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 
-def _many(cursor: Any, sql: bytes, given: Sequence[Any]) -> None:
-    for one in given:
-        cursor.execute(sql, one)
+def _say(said: list[bytes], given: list[Any], sql: bytes, rows: Sequence[Sequence[Any]]) -> None:
+    """Say it once for each row."""
+    for row in rows:
+        said.append(sql)
+        given += row
+
+
+def _copy(session: Session, made: Sequence[Group]) -> None:
+    names = ", ".join(column.name for column in groups.columns)
+    with session.cursor() as cursor:
+        with cursor.copy(f"COPY groups ({names}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
+            copy.set_types(_TYPES)
+            for group in made:
+                copy.write_row(group)
 
 
 def _found_groups(session: Session, sql: bytes, given: Mapping[str, object]) -> list[Group]:
@@ -574,7 +601,7 @@ def _stands(session: Session, group: Group) -> bool:
 class _Medium:
     """What a commit looks up, on the connection that writes; for many names at once, as far as they are known."""
 
-    __slots__ = ("_accounts", "_claims", "_name", "_rows", "_runs", "_session", "_wanted")
+    __slots__ = ("_accounts", "_claimed", "_claims", "_name", "_runs", "_session", "_totals", "_wanted")
 
     def __init__(self, session: Session, name: str, appends: Sequence[Append] = ()) -> None:
         self._session = session
@@ -589,23 +616,25 @@ class _Medium:
                     self._accounts.add(guard.account)
                 else:
                     self._claims.add(guard.key)
-        self._rows: list[Any] = [None, None]
+        self._totals: dict[str, str] | None = None
+        self._claimed: dict[str, str] = {}
         self._runs: dict[str, int] | None = None
 
-    def ask(self) -> None:
-        """Send what guards need to know; it is read when it is needed."""
-        if self._accounts:
-            self._rows[0] = self._session.execute(_TOTALS, [sorted(self._accounts)])
-        if self._claims:
-            self._rows[1] = self._session.execute(_CLAIMS, [sorted(self._claims)])
+    def asked(self) -> tuple[str, list[list[str]]]:
+        """What to ask for the guards, beside what every commit asks; the answers come by `answer`, in this order."""
+        wanted = [(_TOTALS, self._accounts), (_CLAIMS, self._claims)]
+        named = [(sql, sorted(names)) for sql, names in wanted if names]
+        return "".join(f"; {sql}" for sql, _ in named), [names for _, names in named]
 
-    def _asked(self, at: int) -> Mapping[str, str]:
-        if not isinstance(self._rows[at], dict):
-            self._rows[at] = dict(self._rows[at].fetchall())
-        return self._rows[at]
+    def answer(self, rows: Sequence[tuple[str, str]]) -> None:
+        """The rows of the next thing that was asked."""
+        if self._accounts and self._totals is None:
+            self._totals = dict(rows)
+        else:
+            self._claimed = dict(rows)
 
     def total(self, account: str) -> Decimal | None:
-        found = self._asked(0).get(account)
+        found = (self._totals or {}).get(account)
         if found is None:
             return None
         try:
@@ -619,7 +648,7 @@ class _Medium:
         return total
 
     def claimed(self, key: str) -> str | None:
-        return self._asked(1).get(key)
+        return self._claimed.get(key)
 
     def run_end(self, run: str) -> int:
         if self._runs is None:

@@ -82,7 +82,7 @@ class Receipt:
         index = lines.pop(0).removeprefix("index ") if lines and lines[0].startswith("index ") else ""
         if not _PLACE.fullmatch(index):
             raise NoteError("this is no receipt: it does not say where the entry stands")
-        proof = tuple(map(_unbase64, lines))
+        proof = tuple(map(_unbase64, lines[: _HASHES + 1]))
         if len(proof) > _HASHES or any(len(one) != HASH_BYTES for one in proof):
             raise NoteError("this is no receipt: its proof is not made of hashes, 32 bytes each in base64")
         note = Note.parse(below)

@@ -20,6 +20,7 @@ from roadworthy.ledger.checkpoint import LOG, LogKey, Note, NoteError, Signature
 
 if TYPE_CHECKING:
     from roadworthy.ledger.store import Ledger
+    from roadworthy.ledger.vault import Vault
 
 _MARK: Final = "roadworthy/key/1"
 
@@ -123,7 +124,7 @@ def rotate(ledger: Ledger, *, by: str, because: str) -> Link:
     if vault is None:
         raise LedgerError(f"the ledger {ledger.name} was opened without its vault, where its keys are: give the vault")
     origin = _origin(ledger)
-    old = _in_use(ledger, vault.log_keys(ledger.id, origin), origin)
+    old = _in_use(ledger, vault, origin)
     new = LogKey.new(origin)
     vault.keep_log_key(ledger.id, new)  # before the entry: a ledger whose key is nowhere could not be written to
     draft = Draft(
@@ -143,17 +144,23 @@ def rotate(ledger: Ledger, *, by: str, because: str) -> Link:
     return Link(seq=entry.seq, key=new.verifier)
 
 
-def _in_use(ledger: Ledger, kept: Iterable[LogKey], origin: str) -> LogKey:
-    note = Note.parse(ledger.checkpoint() or "\n", unsigned=True)
-    signed = [one.key_id for one in note.signatures if one.name == origin]
-    if not signed:
-        raise UsageError(
-            f"the ledger {ledger.name} has no key yet: it gets one with the first entry that is written with its vault"
-        )
-    for key in kept:
-        if key.verifier.key_id == signed[-1]:
-            return key
-    raise LedgerError(f"the vault does not have the key that signs {ledger.name}: give the one that it is written with")
+def _in_use(ledger: Ledger, vault: Vault, origin: str) -> LogKey:
+    note: Note | None = None
+    while True:
+        before, note = note, Note.parse(ledger.checkpoint() or "\n", unsigned=True)
+        signed = [one.key_id for one in note.signatures if one.name == origin]
+        if not signed:
+            raise UsageError(
+                f"the ledger {ledger.name} has no key yet: it gets one with the first entry that is written with its "
+                "vault"
+            )
+        for key in vault.log_keys(ledger.id, origin):
+            if key.verifier.key_id == signed[-1]:
+                return key
+        if note == before:  # else another process has brought in the next one meanwhile
+            raise LedgerError(
+                f"the vault does not have the key that signs {ledger.name}: give the one that it is written with"
+            )
 
 
 def _origin(ledger: Ledger) -> str:

@@ -386,15 +386,23 @@ class SqliteStore:
 
             keys = LogKeys(self._vault, self.id, origin)
         self._composer = Composer(self.name, origin, keys)
+        tip: Tip | None = None
         with self._lock:
-            try:
-                self._main.execute("BEGIN")
+            while True:
+                before = tip
                 try:
-                    self._composer.follow(self._stored_tip(self._main), _Medium(self))
-                finally:
-                    self._main.execute("COMMIT")
-            except sqlite3.Error as cause:
-                raise trouble(cause, self.name) from cause
+                    self._main.execute("BEGIN")
+                    try:
+                        tip = self._stored_tip(self._main)
+                        return self._composer.follow(tip, _Medium(self))
+                    finally:
+                        self._main.execute("COMMIT")
+                except LedgerError:
+                    # The key under a tip is gone when another process has brought in the next one meanwhile.
+                    if tip == before:
+                        raise
+                except sqlite3.Error as cause:
+                    raise trouble(cause, self.name) from cause
 
     # -- writing --------------------------------------------------------------------------------------------------
 
