@@ -297,6 +297,26 @@ def test_a_contract_that_only_narrows_a_signed_one_inherits_its_signatures(ledge
     assert standing(wider, ledger).cap == "shadow"
 
 
+def test_a_version_with_fewer_people_inherits_what_those_who_are_left_have_signed(ledger: Ledger) -> None:
+    people = PEOPLE.model_dump(mode="json")
+    _recorded(ledger, GUARDED, agent="desk", people=people)
+    put(ledger, "signature", sign(GUARDED, "autonomous", "engineering", "ed"))
+    put(ledger, "signature", sign(GUARDED, "autonomous", "security", "sam"))
+    members = dict(PEOPLE.members)
+
+    def without(name: str) -> Contract:
+        return GUARDED.with_people(
+            People(people=1, roles=PEOPLE.roles, members={k: v for k, v in members.items() if k != name})
+        )
+
+    assert standing(without("carl"), ledger).cap == "autonomous"
+    assert standing(without("sam"), ledger).cap == "approval"  # whose signature is nobody's any more
+    more = People(
+        people=1, roles=PEOPLE.roles, members={**members, "eve": members["carl"].model_copy(update={"keys": ()})}
+    )
+    assert standing(GUARDED.with_people(more), ledger).cap == "shadow"
+
+
 def test_a_signed_contract_is_what_has_the_signed_digest(ledger: Ledger) -> None:
     narrower = GUARDED.model_copy(update={"budgets": Budgets(run=RunBudget(writes=3))})
     wide = GUARDED.model_copy(update={"zone": "Europe/Berlin"})

@@ -229,6 +229,38 @@ def test_a_contract_that_the_ledger_does_not_hold_is_not_made_up(story: Story) -
     assert "who       desk, run by bot, for nobody known" in words(e)
 
 
+def test_who_could_sign_and_approve_then_is_told_with_what_a_version_has_inherited(story: Story) -> None:
+    people = {
+        "people": 1,
+        "roles": ["security", "lead"],
+        "members": {"sam": {"roles": ["security"], "keys": []}, "lea": {"roles": ["lead"], "keys": []}},
+    }
+    terms = {
+        "capabilities": {"money_back": {"autonomy": {"approver": "lead"}}},
+        "signatures": {"autonomous": ["security"]},
+    }
+    body = {**LAW, "digest": "new", "version": "4", "contract": terms, "people": people}
+    story.tell("contract", body, run=None)
+    story.tell("run", {"agent": "desk", "version": "4", "contract": "new", "principal": "bot"}, run="r2")
+    story.tell("action", {"id": "r2#1", "tool": "refund", "args": {}, "capability": "money_back"}, "r2#1", run="r2")
+    asked: list[tuple[Any, Any]] = []
+
+    def inherits(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+        asked.append((new["version"], old["version"]))
+        return True
+
+    e = explain(story.ledger, "r2#1", inherits=inherits)
+    assert asked == [("4", "3")]
+    assert e.law["approver"] == "lead"
+    assert e.law["people"] == {"security": ["sam"], "lead": ["lea"]}
+    assert [(s["by"], s["version"]) for s in e.law["signatures"]] == [("sam", "3")]
+    told = words(e)
+    assert "approver  lead (lea) decides what money_back must ask" in told
+    assert "signed    for autonomous by sam, as security, for version 3, which this one only narrows" in told
+    assert explain(story.ledger, "r2#1", inherits=lambda _new, _old: False).law["signatures"] == []
+    assert explain(story.ledger, "r2#1").law["signatures"] == []
+
+
 def test_a_later_contract_or_signature_is_not_taken_for_the_law_of_then(story: Story) -> None:
     story.action("r1#1.aa")
     story.tell("signature", {"contract": DIGEST, "by": "late", "role": "security", "level": "autonomous"}, run=None)

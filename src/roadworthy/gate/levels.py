@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from roadworthy.contract.model import Contract
 from roadworthy.contract.narrow import only_narrows
 from roadworthy.contract.people import People
+from roadworthy.contract.recorded import read_again
 from roadworthy.core.types import LEVELS, Entry, Level
 
 if TYPE_CHECKING:
@@ -219,9 +220,9 @@ class Levels:
         for entry in ledger.entries(kind="contract"):
             digest = entry.body.get("digest")
             if isinstance(digest, str) and digest in others:
-                old = _read_again(entry.body.get("contract"), policy.people)
                 # What a ledger says of a contract is believed as far as it has the digest that was signed.
-                if old is not None and old.digest == digest:
+                old = read_again(entry.body, policy.people)
+                if old is not None:
                     narrower = only_narrows(policy.contract, old)
                     with self._lock:
                         self._inherited[digest] = narrower
@@ -265,12 +266,3 @@ class Levels:
         if not people.sealed("level", body):
             return f"this is not the signature of {by} under it"
         return None
-
-
-def _read_again(body: object, people: People | None) -> Contract | None:
-    """The contract that a `contract` entry holds; None for what is none."""
-    try:
-        contract = Contract.model_validate(body)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return contract if contract.people is None or people is None else contract.with_people(people)

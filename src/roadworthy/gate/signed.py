@@ -13,8 +13,8 @@ from typing import Any, Protocol, cast
 
 from roadworthy.contract.model import Contract
 from roadworthy.contract.narrow import only_narrows
-from roadworthy.contract.people import People
-from roadworthy.core.errors import ContractError, UsageError
+from roadworthy.contract.recorded import read_again
+from roadworthy.core.errors import UsageError
 from roadworthy.core.types import LEVELS, Entry, Kind, Level
 from roadworthy.gate.levels import RANK, compile_levels, signature_fault
 
@@ -145,19 +145,9 @@ def _recorded(ledger: Reader, agent: str) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def read_again(body: Mapping[str, Any] | None, people: People | None) -> Contract | None:
-    """The contract that the body of a `contract` entry holds; None unless it has the digest that stands there.
-
-    `people` stand in where the entry holds none.
+def narrows(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether the contract in the body of one `contract` entry only narrows that in another; False where either cannot
+    be read.
     """
-    if body is None:
-        return None
-    try:
-        contract = Contract.model_validate(body.get("contract"))
-        if contract.people is not None:
-            written = body.get("people")
-            named = People.model_validate(written) if written is not None else people
-            contract = contract if named is None else contract.with_people(named)
-    except (ValueError, TypeError, RecursionError, ContractError):
-        return None
-    return contract if contract.digest == body.get("digest") else None
+    newer, older = read_again(new), read_again(old)
+    return newer is not None and older is not None and only_narrows(newer, older)

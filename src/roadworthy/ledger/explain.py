@@ -6,7 +6,7 @@ verified here: what a gate has believed shows in what it then did.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
@@ -23,6 +23,10 @@ Fields: TypeAlias = Mapping[str, Any]
 
 CUT: Final = 600
 """So many characters of one value are told in words."""
+
+
+Inherits: TypeAlias = Callable[[Fields, Fields], bool]
+"""Whether the contract in the body of one `contract` entry only narrows that in another, older one."""
 
 
 class Reader(Protocol):
@@ -55,8 +59,9 @@ class Explanation:
     who: Fields
     """`agent`, `principal`, `subject`, `requester`, `capability`, `owner`."""
     law: Fields
-    """The contract that it was judged by: `version`, `digest`, `asks` (roles that must sign, by level) and
-    `signatures` (those that stood there then, each with `by`, `role`, `level`, `at`)."""
+    """The contract that it was judged by: `version`, `digest`, `approver` (the role that its capability asks), `people`
+    (who holds each role), `asks` (roles that must sign, by level) and `signatures` (those that stood there then, each
+    with `by`, `role`, `level`, `at`, and `version` where it is that of another one which this one only narrows)."""
     heard: str | None
     """What the user had said last before it."""
     verdicts: tuple[Fields, ...]
@@ -208,15 +213,18 @@ class _Found:
         return tuple(found)
 
 
-def explain(ledger: Reader, action: str) -> Explanation:
-    """All that a ledger knows of an action. Raises UsageError for an id that leads nowhere."""
+def explain(ledger: Reader, action: str, *, inherits: Inherits | None = None) -> Explanation:
+    """All that a ledger knows of an action. Raises UsageError for an id that leads nowhere.
+
+    `inherits` tells which versions of a contract hand their signatures on; without it only its own are told.
+    """
     id, entries = find(ledger, action)
     found = _Found(id=id)
     for entry in entries:
         found.take(entry)
     at = cast("Entry", found.action)
     body = at.body
-    law, terms = _law(ledger, found.run, at)
+    law, terms = _law(ledger, found.run, at, inherits)
     verdicts = tuple(_verdict(verdict) for verdict in found.all("verdict"))
     named = {str(reason.get("rule")) for verdict in verdicts for reason in verdict["reasons"]}
     outcomes, undone = found.all("outcome"), found.all("undo")
@@ -279,23 +287,51 @@ def _verdict(body: Fields) -> dict[str, Any]:
     }
 
 
-def _law(ledger: Reader, run: Fields, action: Entry) -> tuple[dict[str, Any], Fields]:
+def _law(ledger: Reader, run: Fields, action: Entry, inherits: Inherits | None) -> tuple[dict[str, Any], Fields]:
     """The contract of a run, in short and as it was written down; what the ledger does not hold is left out."""
     digest = str(run.get("contract", ""))
     law: dict[str, Any] = {"agent": run.get("agent"), "version": run.get("version"), "digest": digest or None}
-    terms: Fields = {}
+    held: dict[str, Fields] = {}
     for entry in ledger.entries(kind="contract"):
-        if entry.body.get("digest") == digest:
-            terms = cast("Fields", entry.body.get("contract") or {})
-            law |= {"agent": entry.body.get("agent"), "owner": entry.body.get("owner")}
-            break
+        held.setdefault(str(entry.body.get("digest")), entry.body)
+    own = held.get(digest, {})
+    terms = cast("Fields", own.get("contract") or {})
+    if own:
+        law |= {"agent": own.get("agent"), "owner": own.get("owner")}
+    law["approver"] = _approver(terms, action.body.get("capability"))
+    law["people"] = _holders(own)
     law["asks"] = terms.get("signatures") or {}
-    law["signatures"] = [
-        {"at": entry.at, **{key: entry.body.get(key) for key in ("by", "role", "level")}}
-        for entry in ledger.controls()
-        if entry.kind == "signature" and entry.body.get("contract") == digest and entry.seq < action.seq
-    ]
+    handed_on: dict[str, bool] = {}
+    law["signatures"] = signed = list[dict[str, Any]]()
+    for entry in ledger.controls():
+        of = str(entry.body.get("contract"))
+        if entry.kind != "signature" or entry.seq > action.seq:
+            continue
+        one = {"at": entry.at, **{key: entry.body.get(key) for key in ("by", "role", "level")}}
+        if of == digest:
+            signed.append(one)
+        elif inherits is not None and own and of in held and held[of].get("agent") == own.get("agent"):
+            if of not in handed_on:
+                handed_on[of] = inherits(own, held[of])
+            if handed_on[of]:
+                signed.append({**one, "version": held[of].get("version")})
     return law, terms
+
+
+def _approver(terms: Fields, capability: object) -> str | None:
+    spec = cast("Mapping[str, Fields]", terms.get("capabilities") or {}).get(str(capability)) or {}
+    found = cast("Fields", spec.get("autonomy") or {}).get("approver")
+    return found if isinstance(found, str) else None
+
+
+def _holders(body: Fields) -> dict[str, list[str]]:
+    """Who holds each role, by the people that were written down with a contract."""
+    people = cast("Fields", body.get("people") or {})
+    found: dict[str, list[str]] = {str(role): [] for role in cast("Sequence[Any]", people.get("roles") or ())}
+    for name, member in cast("Mapping[str, Fields]", people.get("members") or {}).items():
+        for role in cast("Sequence[Any]", member.get("roles") or ()):
+            found.setdefault(str(role), []).append(name)
+    return found
 
 
 def _rules(terms: Fields) -> Iterator[Fields]:
@@ -378,8 +414,14 @@ def _who(e: Explanation) -> Iterator[Line]:
     digest = str(law.get("digest") or "")
     yield "contract", f"version {law.get('version') or '?'}, digest {digest[:12] or 'not known'}"
     asks, signed = cast("Fields", law["asks"]), cast("Sequence[Fields]", law["signatures"])
+    people = cast("Mapping[str, Sequence[str]]", law.get("people") or {})
+    if law.get("approver"):
+        role = str(law["approver"])
+        held = f" ({', '.join(people[role])})" if people.get(role) else ""
+        yield "approver", f"{role}{held} decides what {who.get('capability')} must ask"
     for one in signed:
-        yield "signed", f"for {one.get('level')} by {one.get('by')}, as {one.get('role')}"
+        of = f", for version {one['version']}, which this one only narrows" if "version" in one else ""
+        yield "signed", f"for {one.get('level')} by {one.get('by')}, as {one.get('role')}{of}"
     if asks and not signed:
         yield "signed", "by nobody; a version that only narrows a signed one inherits its signatures"
     elif not asks:

@@ -11,6 +11,7 @@ from rich.text import Text
 from roadworthy.cli.ledger.show import COLOURS
 from roadworthy.cli.ledgers import Book, VaultChoice, reading
 from roadworthy.cli.terminal import json_line, out, shown
+from roadworthy.gate.signed import narrows
 from roadworthy.ledger.explain import explain as explained
 from roadworthy.ledger.explain import in_words
 
@@ -26,7 +27,7 @@ def command(
     The ledger is only read. Exit codes: 0 explained, 2 no such ledger or action.
     """
     with reading(ledger, vault) as opened:
-        found = explained(opened, action)
+        found = explained(opened, action, inherits=narrows)
     if json:
         json_line(asdict(found))
         return 0
