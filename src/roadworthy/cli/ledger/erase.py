@@ -20,7 +20,10 @@ def command(
     by: Annotated[str, typer.Option(help="Who erases: you. Stays in the ledger for good.")],
     because: Annotated[str, typer.Option(help="Why, without naming the subject. Stays in the ledger for good.")],
     subject: Annotated[
-        str | None, typer.Argument(help="The subject's key, as `ledger show` lists it; ENTITY:KEY for a bridged one.")
+        str | None,
+        typer.Argument(
+            metavar="SUBJECT", help="The subject's key, as `ledger show` lists it; ENTITY:KEY for a bridged one."
+        ),
     ] = None,
     run: Annotated[str | None, typer.Option(help="In place of a subject: a run whose subject was never known.")] = None,
     again: Annotated[
