@@ -255,9 +255,12 @@ def entry_of_head(line: bytes, private: _Opened | None = None) -> Entry:
 _NOTHING: Final[frozenset[Withheld]] = frozenset()
 
 
+_BYTES_OR_NONE: Final = (bytes, type(None))
+
+
 def entries_of(group: Group, openers: Openers | None, bound: bytes) -> list[Entry]:
     """The entries of a group. Raises LedgerError where they are not what was written."""
-    if type(group.heads) is not bytes:
+    if type(group.heads) is not bytes or type(group.sealed) not in _BYTES_OR_NONE:
         raise LedgerError(
             f"entries {group.first} to {group.last} are damaged, what is stored there is no line of bytes: restore the "
             "ledger from a backup"

@@ -40,10 +40,11 @@ def verify(
     asked = asked or Asked()
     findings = findings or Findings()
     cosigned = ledger.cosigned()  # before the checkpoint, so that honest ones are no later than it
-    size, note = _number(ledger.size), ledger.checkpoint()
+    tips = list(ledger.rows("tip"))
+    size, note = (_number(tips[0][1]), tips[0][2]) if tips else (0, None)
     for fault in ledger.faults():
         findings.add("medium", f"the engine says: {fault}")
-    _identity(ledger, findings)
+    _identity(ledger, findings, tips)
     check = _Check(ledger, findings, size, acts=acts)
     notes = [text for _, text in cosigned]
     for text in (*notes, *((asked.since,) if asked.since is not None else ())):
@@ -81,13 +82,12 @@ def _size_of(note: Any) -> int:
         return -1
 
 
-def _identity(ledger: Ledger, findings: Findings) -> None:
+def _identity(ledger: Ledger, findings: Findings, tips: Sequence[tuple[Any, ...]]) -> None:
     """The tables of one row have one, and say what they must."""
     if list(ledger.rows("identity")) != [(ledger.id,)]:
         findings.add("identity", "the ledger has not one id, but several")
     if list(ledger.rows("ledger")) != [(VERSION,)]:
         findings.add("identity", "the ledger has not one version, but several")
-    tips = list(ledger.rows("tip"))
     for row in tips[1:]:
         findings.add("checkpoint", f"a second last checkpoint stands in the ledger, of {row[1]} entries")
     for row in tips[:1]:
@@ -178,10 +178,9 @@ class _Check:
         """Hold the other tables against the entries."""
         if self._changed is not None and not root_is_good:
             self.findings.add("leaf", f"entry {self._changed} is not the one that was written there", self._changed)
-        now = _number(self.ledger.size)
         if root_is_good:
-            self._tiles_as_entries(now)
-        self._sought_as_entries(now)
+            self._tiles_as_entries(_number(self.ledger.size))
+        self._sought_as_entries()
 
     def _tiles_as_entries(self, now: int) -> None:
         for place, mine in self._tiles.items():
@@ -194,13 +193,18 @@ class _Check:
             if not self.size < end <= now:  # else it was completed since
                 self.findings.add("tiles", f"tile {index} of level {level} is there, and no entries for it")
 
-    def _sought_as_entries(self, now: int) -> None:
+    def _sought_as_entries(self) -> None:
         there: dict[str, array[int]] = {kind: array("q") for kind in self._sought}
+        later: list[tuple[Any, Any]] = []
         for kind, seq in self.ledger.rows("sought"):
-            if type(seq) is not int or kind not in there or seq < 1 or seq > now:
-                self.findings.add("sought", f"{kind!r} is looked for at entry {seq!r}, where no such entry is")
-            elif seq <= self.size:
+            if type(seq) is int and kind in there and 1 <= seq <= self.size:
                 there[kind].append(seq)
+            else:
+                later.append((kind, seq))
+        now = _number(self.ledger.size)  # after them, so that what was written meanwhile is no later than it
+        for kind, seq in later:
+            if type(seq) is not int or kind not in there or not 1 <= seq <= now:
+                self.findings.add("sought", f"{kind!r} is looked for at entry {seq!r}, where no such entry is")
         for kind, right in self._sought.items():
             if right == there[kind]:
                 continue
