@@ -401,3 +401,23 @@ os.kill(os.getpid(), signal.SIGKILL)
     id, sealed = done.stdout.split()
     with Vault.open(path) as vault:
         assert opened(vault, bytes.fromhex(id), bytes.fromhex(sealed), b"x") == b"kept"
+
+
+def test_closing_one_vault_leaves_the_locks_of_another_on_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "vault.db"
+    one, two = Vault.open(path), Vault.open(path)
+    with raw(str(path)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        one.close()
+        code = f"""
+import sqlite3
+try:
+    sqlite3.connect({str(path)!r}, timeout=0, isolation_level=None).execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError:
+    print("locked")
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        writing.execute("ROLLBACK")
+    assert done.stdout == "locked\n"
+    two.slot("L", run=None, subject="ada")
+    two.close()

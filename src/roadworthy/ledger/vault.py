@@ -192,7 +192,10 @@ class Vault:
         somebody whom the run does not act for, give the subject alone; several, with line feeds between them, for what
         belongs to all of them and is erased with the first.
         """
-        return self.slots(ledger_id, ((run, subject),))[0]
+        with self._lock:
+            self._refresh()
+            known = self._slots.get((ledger_id, run, subject))
+        return known or self.slots(ledger_id, ((run, subject),))[0]
 
     def slots(self, ledger_id: str, wanted: Iterable[tuple[str | None, str | None]]) -> list[Slot]:
         """As `slot`, for several pairs of run and subject at once: those that are new are made durable together."""

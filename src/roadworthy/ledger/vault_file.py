@@ -8,10 +8,11 @@ import os
 import secrets
 import sqlite3
 import stat
+import threading
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Withheld
@@ -37,8 +38,38 @@ _TABLES: Final = (
 
 _THEIRS: Final = "owner = :owner OR owner IN (SELECT run FROM runs WHERE owner = :owner)"
 
+_File: TypeAlias = tuple[int, int]
+"""Device and inode."""
+
 _T = TypeVar("_T")
 _open_files: weakref.WeakSet[FileKeeper] = weakref.WeakSet()
+
+
+# To close any descriptor of a file gives up all locks that this process has on it (POSIX), those of SQLite as well. So
+# all keepers of one file share one, and the last closes it.
+_watching: Final[dict[_File, list[int]]] = {}
+_watch_lock: Final = threading.Lock()
+
+
+def _watch(path: Path) -> tuple[_File, int]:
+    """A descriptor to read a file with; to be given back with `_unwatch`."""
+    with _watch_lock:
+        found = path.stat()
+        file = (found.st_dev, found.st_ino)
+        known = _watching.get(file)
+        if known is None:
+            known = _watching[file] = [os.open(path, os.O_RDONLY | os.O_CLOEXEC), 0]
+        known[1] += 1
+        return file, known[0]
+
+
+def _unwatch(watched: tuple[_File, int]) -> None:
+    with _watch_lock:
+        known = _watching[watched[0]]
+        known[1] -= 1
+        if not known[1]:
+            os.close(known[0])
+            del _watching[watched[0]]
 
 
 class FileKeeper:
@@ -47,14 +78,19 @@ class FileKeeper:
     def __init__(self, path: Path, *, create: bool) -> None:
         self.path: Path | None = path
         self.name = str(path)
-        self._version = -1
+        self._count = b""
         self._erasures = 0
         self._closed = False
         self._look_at(path, create=create)
         self._connection = self._saying(lambda: self._opened(path))
+        self._watched = _watch(path)
         _open_files.add(self)
-        self._saying(self._prepare)
-        self.secret = self._secret()
+        try:
+            self._saying(self._prepare)
+            self.secret = self._secret()
+        except BaseException:
+            self.close()
+            raise
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
@@ -158,16 +194,15 @@ class FileKeeper:
     # -- keys ---------------------------------------------------------------------------------------------------------
 
     def erasures(self) -> int:
-        try:
-            # It changes when any other connection has committed. Read before the count: what is committed in between
-            # is then found next time.
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-            if version != self._version:
-                (self._erasures,) = self._connection.execute("SELECT erasures FROM vault").fetchone()
-                self._version = version
-            return self._erasures
-        except sqlite3.Error as cause:
-            raise self._trouble(cause) from cause
+        if self._closed:
+            raise LedgerError(f"the vault {self.name} was closed: open it again")
+        # SQLite's count of the file's changes, which every commit raises; read by itself it costs no lock. Read before
+        # the erasures: what is committed in between is then found next time. Source: SQLite file format, section 1.3.7.
+        count = os.pread(self._watched[1], 4, 24)
+        if count != self._count:
+            found = self._saying(lambda: self._connection.execute("SELECT erasures FROM vault").fetchone())
+            self._erasures, self._count = found[0], count
+        return self._erasures
 
     def take(self, wanted: Sequence[tuple[bytes, bytes | None]]) -> list[tuple[bytes, bytes]]:
         return self._saying(lambda: self._known(wanted) or self._take(wanted))
@@ -270,9 +305,12 @@ class FileKeeper:
     # -- closing ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
+        if self._closed:
+            return
         self._closed = True
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+        _unwatch(self._watched)
 
     def abandon(self) -> None:
         """Keep the connection for ever: in a forked child, to close it would touch the parent's file and locks."""
