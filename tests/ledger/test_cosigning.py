@@ -368,6 +368,23 @@ def test_a_note_from_elsewhere_counts_as_one_in_the_ledger(house: House, witness
         assert exposure(ledger, [witness.vkey], notes=[*notes, "nonsense"]).size == size
 
 
+def test_what_was_signed_for_another_ledger_counts_for_nothing(house: House, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    second = House(tmp_path / "second")
+    second.add(9)
+    with Witness(tmp_path / "w", [house.vkey(), second.vkey()], name="example.com/w") as witness:
+        with second.open() as ledger:
+            cosign(ledger, at(witness), ask=within(witness))
+            ((_, note),) = ledger.cosigned()
+        shown = answers(Reply(status=200, media=TEXT, body=note))[0]
+        with house.open() as ledger:
+            found = exposure(ledger, [witness.vkey], notes=[note])
+            assert found.size == 0
+            assert "another log" in found.contradictions[0]
+            with pytest.raises(Contradicted, match="another log"):
+                compare(ledger, at(witness), ask=shown)
+
+
 def test_signatures_that_are_wrong_count_for_nothing(house: House, witness: Witness, other: Witness) -> None:
     with house.open() as ledger:
         cosign(ledger, at(witness), ask=within(witness))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 
@@ -335,13 +336,24 @@ def test_a_key_that_was_changed_is_refused(tmp_path: Path, written: str) -> None
 def test_it_signs_nothing_over_a_memory_that_was_changed(tmp_path: Path) -> None:
     with Witness(tmp_path, [LOG.key.vkey]) as witness:
         witness.add_checkpoint(GROWN.request(0, 100))
-    database = sqlite3.connect(tmp_path / "seen.db")
-    (note,) = database.execute("SELECT note FROM seen").fetchone()
-    with database:
+    with closing(sqlite3.connect(tmp_path / "seen.db")) as database, database:
+        (note,) = database.execute("SELECT note FROM seen").fetchone()
         database.execute("UPDATE seen SET note = ?", (note.replace("\n100\n", "\n10\n"),))
-    database.close()
     with Witness(tmp_path, [LOG.key.vkey]) as witness, pytest.raises(LedgerError, match="damaged"):
         witness.add_checkpoint(GROWN.request(10))
+
+
+def test_what_was_signed_for_one_log_is_not_taken_for_another(tmp_path: Path) -> None:
+    second = Log(key=LogKey.new("example.com/second")).grow(10)
+    with Witness(tmp_path, [LOG.key.vkey, second.key.vkey]) as witness:
+        witness.add_checkpoint(GROWN.request(0, 100))
+        witness.add_checkpoint(second.request(0, 5))
+    with closing(sqlite3.connect(tmp_path / "seen.db")) as database, database:
+        places = [place_of(log.key.name) for log in (LOG, second)]
+        database.execute("DELETE FROM seen WHERE place = ?", places[:1])
+        database.execute("UPDATE seen SET place = ? WHERE place = ?", places)
+    with Witness(tmp_path, [LOG.key.vkey, second.key.vkey]) as witness, pytest.raises(LedgerError, match="damaged"):
+        witness.add_checkpoint(GROWN.request(5, 100))
 
 
 def test_a_memory_can_be_looked_at_while_the_witness_runs(tmp_path: Path) -> None:
