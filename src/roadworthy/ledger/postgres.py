@@ -541,11 +541,11 @@ def _say(said: list[bytes], given: list[Any], sql: bytes, rows: Sequence[Sequenc
 
 def _copy(session: Session, made: Sequence[Group]) -> None:
     names = ", ".join(column.name for column in groups.columns)
-    with session.cursor() as cursor:
-        with cursor.copy(f"COPY groups ({names}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
-            copy.set_types(_TYPES)
-            for group in made:
-                copy.write_row(group)
+    into = f"COPY groups ({names}) FROM STDIN (FORMAT BINARY)".encode()
+    with session.cursor() as cursor, cursor.copy(into) as copy:
+        copy.set_types(_TYPES)
+        for group in made:
+            copy.write_row(group)
 
 
 def _found_groups(session: Session, sql: bytes, given: Mapping[str, object]) -> list[Group]:

@@ -108,7 +108,7 @@ class Server:
                     self._conninfo,
                     autocommit=True,
                     connect_timeout=int(BUSY_S),
-                    application_name="roadworthy",
+                    fallback_application_name="roadworthy",
                     client_encoding="UTF8",
                     keepalives_idle=10,
                     keepalives_interval=5,
@@ -126,6 +126,13 @@ class Server:
             session.close()
             raise
         return session
+
+    def sender(self, session: Session) -> Any:
+        """A cursor that sends several statements in one round trip, with the values written into them.
+
+        Nothing is prepared on the server, so that it may be reached through a pool of connections.
+        """
+        return self.driver.ClientCursor(session)
 
     def _unreachable(self, cause: Exception) -> Gone:
         said = " ".join(str(cause).split())
