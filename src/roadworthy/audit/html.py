@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -14,13 +14,19 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.visible import pieces, visible
 
 
-def render(template: str, style: str, *, filters: Mapping[str, Callable[..., Any]] | None = None, **values: Any) -> str:
-    """A page from a template and a style sheet of `audit/templates`; the template gets `style` and `policy` as well.
+def render(
+    template: str,
+    style: str | Sequence[str],
+    *,
+    filters: Mapping[str, Callable[..., Any]] | None = None,
+    **values: Any,
+) -> str:
+    """A page from a template and style sheets of `audit/templates`; the template gets `style` and `policy` as well.
 
     `policy` is a content security policy that lets in this one style sheet, and neither script nor another style.
     Raises UsageError where Jinja2 is not installed.
     """
-    sheet = file_text(style)
+    sheet = "".join(map(file_text, (style,) if isinstance(style, str) else style))
     digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     environment = _environment()

@@ -11,6 +11,7 @@ VERBS: Final = (
     "show",
     "explain",
     "replay",
+    "report",
     "verify",
     "export",
     "prune",
