@@ -507,6 +507,8 @@ def test_show_and_explain_mark_what_they_cannot_read(shell: Callable[..., Done],
     assert f"user      {mark}" in told.stdout
     assert "None" not in told.stdout
     assert [word for word in ADA if word in told.stdout] == []
+    lines = shell("ledger", "show", "{L}", "run-1", "--json", vaulted=vaulted).stdout.splitlines()
+    assert {tuple(json.loads(line)["withheld"]) for line in lines} == {(), (mark[1:-1],)}
     assert shell("ledger", "show", "{L}", vaulted=vaulted).exit_code == 0
     for action in ("run-1#1", "run-1#3", "run-1#4", "run-1#5"):
         why = shell("ledger", "explain", "{L}", action, vaulted=vaulted)

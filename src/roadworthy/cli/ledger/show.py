@@ -56,7 +56,7 @@ def command(
         )
         if json:
             for entry in found:
-                json_line(asdict(entry))
+                json_line({**asdict(entry), "withheld": sorted(entry.withheld)})
         else:
             _tell(found)
     return 0
