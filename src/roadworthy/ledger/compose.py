@@ -14,7 +14,7 @@ from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.ledger.engine import Append
 from roadworthy.ledger.guards import Tally
 from roadworthy.ledger.heads import Bundle, Group, bundles, entry_of_head, placed
-from roadworthy.ledger.tree import Frontier, Tile
+from roadworthy.ledger.tree import EMPTY, Frontier, Tile
 
 if TYPE_CHECKING:
     from roadworthy.ledger.checkpoint import LogKey, Note
@@ -134,6 +134,8 @@ class Composer:
         """The edge of the tree, which agrees with the checkpoint of the tip. Raises LedgerError."""
         edge = medium.edge(tip.size)
         if tip.size == 0 and not tip.note:
+            if edge.root() != EMPTY:
+                raise self._changed("it holds entries, and its last checkpoint is gone")
             self._begin()
             return edge
         from roadworthy.ledger.checkpoint import Checkpoint, Note, NoteError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.ledger.address import told
@@ -75,9 +75,10 @@ class Server:
         del scheme  # postgres, postgresql and SQLAlchemy's postgresql+psycopg mean the same
         try:
             parts = urlsplit(f"postgresql://{rest}")
-            query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-            named = [value for key, value in query if key == "schema"]
-            kept = urlencode([(key, value) for key, value in query if key != "schema"])
+            # As libpq reads it: a plus sign is a plus sign.
+            query = parts.query.split("&") if parts.query else []
+            named = [unquote(part.partition("=")[2], errors="strict") for part in query if part.startswith("schema=")]
+            kept = "&".join(part for part in query if not part.startswith("schema="))
             self._conninfo = self.driver.conninfo.make_conninfo(
                 f"postgresql://{parts.netloc}{parts.path}{f'?{kept}' if kept else ''}"
             )
