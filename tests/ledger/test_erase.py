@@ -557,3 +557,24 @@ def test_what_comes_back_with_an_old_vault_is_erased_again(tmp_path: Path, shell
     assert "Bob-Hopkins" in shell("ledger", "show", "{L}", "run-2").stdout
     assert "Nothing that was erased has come back" in shell("ledger", "erase", "{L}", "--again", *why).stdout
     assert shell("ledger", "verify", "{L}").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["question", "run"])
+def test_bytes_that_are_damaged_in_one_run_keep_no_other_waiting(tmp_path: Path, kind: str) -> None:
+    with file_desk(tmp_path) as desk:
+        waiting(desk)
+        (bad,) = [group for group in desk.ledger.groups() if group.run == "run-1" and kind in group.kinds.split(",")][
+            :1
+        ]
+    assert bad.sealed is not None
+    flipped = bad.sealed[:-1] + bytes([bad.sealed[-1] ^ 1])
+    with raw(str(tmp_path / "ledger" / "runs.db")) as connection:
+        connection.execute("UPDATE groups SET sealed = ? WHERE first = ?", (flipped, bad.first))
+    with Ledger.open(tmp_path / "ledger" / "runs.db", vault=tmp_path / "vault" / "vault.db") as ledger:
+        gate = Gate(Contract.loads(LAW), ledger, tools=tools(), clock=VirtualClock(NOW))
+        passed: list[Unreadable] = []
+        assert [asked.run for asked in gate.questions(unreadable=passed.append)] == ["run-2"]
+        assert {(error.run, error.why) for error in passed} == {("run-1", None)}
+        with pytest.raises(Unreadable, match="ledger verify"):
+            gate.run(id="run-1")
+        assert not verify(ledger).intact

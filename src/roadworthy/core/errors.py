@@ -121,15 +121,17 @@ class Conflict(LedgerError):
 
 
 class Unreadable(LedgerError):
-    """What a run did cannot be read to its end, so nothing is done in it on a guess. The ledger itself is well."""
+    """What a run did cannot be read to its end, so nothing is done in it on a guess. Other runs go on as ever."""
 
     code = "RW-303"
 
-    def __init__(self, run: str | None, why: Withheld | None, text: str) -> None:
+    def __init__(self, run: str | None, why: Withheld | None, text: str, *, last: int = 0) -> None:
         super().__init__(text)
         self.run = run
+        self.last = last
+        """The seq of the last entry that is lost with it, where bytes are damaged; reading may go on after it."""
         self.why: Withheld | None = why
-        """`erased`, for good; `sealed`: it can be read with the vault; None: it is not what a gate writes."""
+        """`erased`, for good; `sealed`: it can be read with the vault; None: it is not what was written."""
 
 
 class HarnessError(RoadworthyError):

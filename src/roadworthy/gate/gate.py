@@ -36,7 +36,7 @@ from roadworthy.gate.people.answers import (
 )
 from roadworthy.gate.people.questions import Pending, open_questions
 from roadworthy.gate.policy import Policy, policy_of
-from roadworthy.gate.replay import readable
+from roadworthy.gate.replay import readable, whatever
 from roadworthy.gate.run import AskUser, Core, Run, new_session
 from roadworthy.gate.state import RunState
 from roadworthy.gate.stops import Stops, lift_body, stop_body
@@ -147,12 +147,16 @@ def _standing_of(contract: Contract, ledger: Appender) -> Levels:
         return standing
 
 
+def _unlearned(error: Unreadable) -> None:
+    _log.warning("what was learnt of tools' answers cannot be read: %s", error.text)
+
+
 def _learned_of(ledger: Appender) -> Learned:
     with _OPENING:
         learned = _LEARNED.get(ledger)
         if learned is None:
             learned = _LEARNED[ledger] = Learned()
-            for entry in ledger.entries(kind="observation"):
+            for entry in whatever(ledger, "observation", _unlearned):
                 if entry.world != "test":  # in shadow the reads are the real ones
                     learned.restore(entry.body)
         return learned
@@ -352,9 +356,16 @@ class Gate:
 
         Runs that cannot be read are passed over: `unreadable` is told of each, and where it is not given the log is.
         """
+
+        def pass_over(error: Unreadable) -> None:
+            if unreadable is not None:
+                unreadable(error)
+            else:
+                _log.warning("the questions of run %s are passed over: %s", error.run, error.text)
+
         now = self.clock.now()
         runs: dict[str, None] = {}
-        for entry in self.ledger.entries(kind="question"):
+        for entry in whatever(self.ledger, "question", pass_over):
             if entry.run is not None and self._in_world(entry):
                 runs[entry.run] = None
         found: list[Asked] = []
@@ -362,10 +373,7 @@ class Gate:
             try:
                 core = self._known(run)
             except Unreadable as error:
-                if unreadable is not None:
-                    unreadable(error)
-                else:
-                    _log.warning("the questions of run %s are passed over: %s", run, error.text)
+                pass_over(error)
                 continue
             if core is None:
                 continue

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roadworthy.core.errors import Unreadable
-from roadworthy.core.types import Entry
+from roadworthy.core.types import Entry, Kind
 from roadworthy.gate.people.questions import TRIAL, end, hear_answer, news_of, recall
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import BadValue
+
+if TYPE_CHECKING:
+    from roadworthy.ledger.store import Appender
 
 
 def loose(tool: ToolPolicy, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,6 +28,23 @@ def readable(entries: Iterable[Entry]) -> Iterator[Entry]:
         if entry.withheld:
             raise unreadable(entry)
         yield entry
+
+
+def whatever(ledger: Appender, kind: Kind, passed: Callable[[Unreadable], object]) -> Iterator[Entry]:
+    """All entries of a kind that can be read, for what may do without the others; `passed` is told of those."""
+    after = 0
+    while True:
+        try:
+            for entry in ledger.entries(kind=kind, after=after):
+                after = entry.seq
+                yield entry
+        except Unreadable as error:
+            if error.last <= after:
+                raise
+            passed(error)
+            after = error.last
+        else:
+            return
 
 
 def unreadable(entry: Entry) -> Unreadable:

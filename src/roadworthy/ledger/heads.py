@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 import orjson
 
 from roadworthy.core.canonical import loads
-from roadworthy.core.errors import LedgerError
+from roadworthy.core.errors import LedgerError, Unreadable
 from roadworthy.core.types import Entry, Kind, Realm, Withheld
 from roadworthy.ledger.public import merge
 from roadworthy.ledger.rows import LOOKED_FOR, Row, time_of
@@ -259,7 +259,14 @@ _BYTES_OR_NONE: Final = (bytes, type(None))
 
 
 def entries_of(group: Group, openers: Openers | None, bound: bytes) -> list[Entry]:
-    """The entries of a group. Raises LedgerError where they are not what was written."""
+    """The entries of a group. Raises Unreadable where they are not what was written."""
+    try:
+        return _entries_of(group, openers, bound)
+    except LedgerError as broken:
+        raise Unreadable(group.run, None, broken.text, last=group.last) from broken
+
+
+def _entries_of(group: Group, openers: Openers | None, bound: bytes) -> list[Entry]:
     if type(group.heads) is not bytes or type(group.sealed) not in _BYTES_OR_NONE:
         raise LedgerError(
             f"entries {group.first} to {group.last} are damaged, what is stored there is no line of bytes: restore the "
