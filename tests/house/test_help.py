@@ -8,10 +8,9 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-import typer
 from typer.models import CommandInfo
 
-from roadworthy.cli.app import VERBS
+from roadworthy.cli.app import VERBS, verbs_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,8 +27,8 @@ def test_every_verb_has_a_help_page() -> None:
     shown = set(re.findall(r'```text title="(roadworthy[^"]*) --help"', page))
     wanted = {"roadworthy", *(f"roadworthy {verb}" for verb in VERBS)}
     for name, verb in VERBS.items():
-        group = getattr(import_module(verb.module), "app", None)
-        if isinstance(group, typer.Typer):
+        group = verbs_of(import_module(verb.module))
+        if group is not None:
             wanted |= {f"roadworthy {name} {_named(command)}" for command in group.registered_commands}
     assert shown == wanted
 

@@ -35,7 +35,7 @@ class Verb:
 
     module: str
     """Has a function `command` with typer's annotations, which returns its exit code or None for 0; or, for a verb
-    with verbs of its own, a `typer.Typer` named `app`."""
+    with verbs of its own, a `typer.Typer` named `app` or a function `application` that makes one for these words."""
     about: str
     """One line for `roadworthy --help`."""
 
@@ -117,8 +117,8 @@ def _application(words: Sequence[str]) -> typer.Typer:
             app.command(name, help=verb.about)(_not_asked_for)
             continue
         module = _load(name, verb)
-        group = getattr(module, "app", None)
-        if isinstance(group, typer.Typer):
+        group = verbs_of(module, words[words.index(name) + 1 :])
+        if group is not None:
             app.add_typer(group, name=name, help=verb.about)
         else:
             app.command(name)(module.command)
@@ -127,6 +127,16 @@ def _application(words: Sequence[str]) -> typer.Typer:
         hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(VERBS)}."
         raise UsageError(f"there is no verb `{wanted}`: {hint}")
     return app
+
+
+def verbs_of(module: ModuleType, words: Sequence[str] = ()) -> typer.Typer | None:
+    """The verbs below a verb, those that these words need; None for one that has none."""
+    make = getattr(module, "application", None)
+    if make is not None:
+        made: typer.Typer = make(words)
+        return made
+    group = getattr(module, "app", None)
+    return group if isinstance(group, typer.Typer) else None
 
 
 def _load(name: str, verb: Verb) -> ModuleType:
