@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from roadworthy.core.types import Draft, Entry
 from roadworthy.ledger import jsonl
 from roadworthy.ledger.checkpoint import LogKey
 from roadworthy.ledger.erase import erase
-from roadworthy.verify_ledger import Report, check_export
+from roadworthy.ledger.rotation import rotate
+from roadworthy.verify_ledger import Asked, Key, Report, check_export
 
 Make = Callable[..., Draft]
 
@@ -162,6 +164,46 @@ def test_a_signature_that_was_taken_away_is_not_replaced(vaulted: tuple[Path, Pa
             db.execute(f"DELETE FROM {table}")
     with pytest.raises(Exception, match="bears no signature, and earlier ones did"), Ledger.open(path, vault=vault):
         pass
+
+
+def test_a_key_that_was_followed_by_another_leads_to_it(vaulted: tuple[Path, Path], make: Make) -> None:
+    path, vault = vaulted
+    with Ledger.open(path, vault=vault) as ledger:
+        ledger.append([make()])
+        first = str(verify(ledger).signed)
+        for _ in range(2):
+            rotate(ledger, by="ada", because="a year has gone by")
+            for report in (verify(ledger, keys=[first]), check_export(jsonl.lines(ledger), asked(first))[0]):
+                assert (report.intact, report.trusted) == (True, True)
+                assert report.signed != first
+        ledger.append([make(1)])
+        assert verify(ledger, keys=[first]).intact
+        evil = LogKey.new(f"roadworthy/{ledger.id}")
+        ledger.append([make(2, run=None, kind="key", body={"vkey": evil.vkey})])
+        assert codes(verify(ledger, keys=[first])) == {"key"}
+        assert codes(check_export(jsonl.lines(ledger), asked(first))[0]) == {"key"}
+
+
+def asked(vkey: str) -> Asked:
+    return Asked(keys=(Key.parse(vkey),))
+
+
+def test_what_was_pruned_is_intact_where_an_entry_says_so(shared: str, make: Make) -> None:
+    with Ledger.open(shared) as ledger:
+        fill(ledger, make)
+        kept, gone = str(ledger.checkpoint()), [g for g in islice(ledger.groups(after=50), 9) if g.kinds == "heard"]
+        before = verify(ledger).root
+        said = [[group.first, group.last] for group in gone[:2]]
+        ledger.append([make(run=None, kind="prune", body={"ranges": said})])
+        ledger.give_up([group.first for group in gone[:2]])
+        for report in (verify(ledger, since=kept), check_export(jsonl.lines(ledger), Asked(since=kept))[0]):
+            assert report.intact, report.findings
+            assert "pruned" in codes(report, "note")
+        assert verify(ledger).root != before
+        ledger.give_up([gone[3].first])
+        for report in (verify(ledger), check_export(jsonl.lines(ledger))[0]):
+            assert codes(report) == {"pruned"}
+            assert next(f.seq for f in report.findings if f.code == "pruned") == gone[3].first
 
 
 def test_what_is_no_key_and_no_checkpoint_is_refused(make: Make) -> None:
