@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Final
 
 import typer
 
 from roadworthy.core.errors import UsageError
 from roadworthy.ledger.address import file_of, on_server, told
+from roadworthy.ledger.engine import Outdated
 from roadworthy.ledger.store import Ledger
 
 LEDGER_ENV: Final = "ROADWORTHY_LEDGER"
@@ -27,14 +29,16 @@ GateBook = Annotated[
 """The ledger as an option that has no default."""
 VaultChoice = Annotated[
     str | None,
-    typer.Option("--vault", envvar=VAULT_ENV, help="The vault with the ledger's keys. Without it: nothing is opened."),
+    typer.Option(
+        "--vault", envvar=VAULT_ENV, help="The vault with the ledger's keys: a path, or postgresql://HOST/DATABASE."
+    ),
 ]
 """The vault, which every verb that opens a ledger takes."""
 
 
 def reading(ledger: str, vault: str | None) -> Ledger:
     """A ledger that is only read. Raises LedgerError."""
-    return _opened(ledger, vault, read_only=True)
+    return Ledger.open(ledger, read_only=True, vault=vault)
 
 
 def appending(ledger: str, vault: str | None, *, create: bool = False) -> Ledger:
@@ -47,9 +51,10 @@ def appending(ledger: str, vault: str | None, *, create: bool = False) -> Ledger
     if not there and not create:
         raise UsageError(f"there is no ledger at {told(ledger)}: give the one that the agent's gates write to")
     if there and not (create and on_server(ledger)):
-        with reading(ledger, vault):
-            pass  # refuses what is no ledger yet
-    return _opened(ledger, vault, read_only=False)
+        # Refuses what is no ledger yet; one of an earlier version is brought up to date below.
+        with suppress(Outdated), reading(ledger, vault):
+            pass
+    return Ledger.open(ledger, vault=vault)
 
 
 def its_folder(ledger: str) -> Mapping[str, Path]:
@@ -66,9 +71,3 @@ def _is_there(ledger: str) -> bool:
     if not on_server(ledger):
         raise UsageError("a ledger in memory is gone when the command ends: give a path, or postgresql://HOST/DATABASE")
     return True
-
-
-def _opened(ledger: str, vault: str | None, *, read_only: bool) -> Ledger:
-    if vault is None:
-        return Ledger.open(ledger, read_only=read_only)
-    return cast("Any", Ledger).open(ledger, read_only=read_only, vault=vault)

@@ -17,6 +17,10 @@ class Busy(LedgerError):
     """Another process held the ledger for too long. Nothing was written; the next append tries again."""
 
 
+class Outdated(LedgerError):
+    """The ledger is of an earlier version, and can only be read once it has been brought up to date."""
+
+
 class Store(Protocol):
     """Keeps groups on a medium. `write` is called by one thread at a time, everything else by any."""
 

@@ -30,7 +30,7 @@ from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Reservation
 from roadworthy.ledger import queries
 from roadworthy.ledger.compose import ORIGIN, Composed, Composer, Tip
-from roadworthy.ledger.engine import Append, Busy
+from roadworthy.ledger.engine import Append, Busy, Outdated
 from roadworthy.ledger.heads import Group
 from roadworthy.ledger.merkle import leaf_hash
 from roadworthy.ledger.rows import LOOKED_FOR
@@ -181,7 +181,7 @@ class PostgresStore:
                     raise LedgerError(
                         f"there is no ledger at {self.name}: give the address of one that was written before"
                     )
-                raise LedgerError(
+                raise Outdated(
                     f"the ledger {self.name} was written by an earlier Roadworthy (its format is {version}, this one "
                     f"reads {VERSION}): open it once to append, with `Ledger.open(...)`, and it is brought up to date"
                 )

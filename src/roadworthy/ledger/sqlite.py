@@ -25,7 +25,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.ledger.compose import ORIGIN, Composer, Tip
-from roadworthy.ledger.engine import Append, Busy
+from roadworthy.ledger.engine import Append, Busy, Outdated
 from roadworthy.ledger.heads import Group
 from roadworthy.ledger.merkle import leaf_hash
 from roadworthy.ledger.rows import CONTROLS, LOOKED_FOR
@@ -339,7 +339,7 @@ class SqliteStore:
                 f"{VERSION}): upgrade, with `pip install --upgrade roadworthy`. Nothing was changed."
             )
         if version < VERSION and self.read_only:
-            raise LedgerError(
+            raise Outdated(
                 f"the ledger {self.name} was written by an earlier Roadworthy (its format is {version}, this one "
                 f"reads {VERSION}): keep a copy, then open it once to append: `Ledger.open(...)` brings it up to date"
             )
