@@ -340,6 +340,14 @@ def test_an_entry_with_a_key_twice_is_found() -> None:
     assert "head" in codes(check(made.export(), keys=trusted(made)))
 
 
+@pytest.mark.parametrize("number", [b"1.5", b"1e3", b"NaN", b"-Infinity"])
+def test_a_number_that_two_programs_may_read_apart_is_found(number: bytes) -> None:
+    made = book()
+    (head,), _ = made.groups[2]
+    made.groups[2] = [head.replace(b'"contract":"d"', b'"contract":' + number)], None
+    assert "head" in codes(check(made.export(), keys=trusted(made)))
+
+
 def test_something_encrypted_that_no_entry_speaks_of_is_found() -> None:
     made = book()
     heads, sealed = made.groups[4]

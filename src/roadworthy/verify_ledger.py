@@ -422,6 +422,18 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Head = dict[str, Any]
 
 
+def _refused(text: str) -> Any:
+    raise ValueError(f"{text[:40]} is no number of a ledger, which holds integers alone")
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_refused, parse_constant=_refused)
+
+
+def decoded(data: bytes) -> Any:
+    """The value that canonical bytes mean. Raises ValueError: also for floats, which two programs may read apart."""
+    return _DECODER.decode(data.decode())
+
+
 def canonical(value: Any) -> bytes:
     """The one way in which a value of a ledger is written: sorted keys, no white space, UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -450,7 +462,7 @@ class Audit:
         *,
         ledger: str | None = None,
         sizes: Iterable[int] = (),
-        read: Callable[[bytes], Any] = json.loads,
+        read: Callable[[bytes], Any] = decoded,
         write: Callable[[Any], bytes] = canonical,
         acts: bool = True,
     ) -> None:
@@ -1147,7 +1159,7 @@ def _size_of(note: str) -> int:
 def _front(source: Iterator[tuple[int, bytes]]) -> _Front:
     try:
         _, line = next(source)
-        first: Any = json.loads(line)
+        first: Any = decoded(line)
         if not isinstance(first, dict):
             raise Unreadable("this is no export of a ledger: its first line is no mapping")
         given = cast("dict[str, Any]", first)
@@ -1171,7 +1183,7 @@ def _groups(audit: Audit, source: Iterator[tuple[int, bytes]], front: _Front) ->
             add("export", f"line {number} stands behind the end of the export")
             break
         try:
-            found = json.loads(line)
+            found = decoded(line)
             if canonical(found) + b"\n" != line:
                 add("export", f"line {number} is not written as exports are")
             if found.keys() == {"cosigned"} and not begun:
