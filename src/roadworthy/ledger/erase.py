@@ -192,7 +192,7 @@ def _derived(exports: Iterable[Entry], runs: Collection[str] | None) -> Iterable
             continue
         yield Derived(
             seq=entry.seq,
-            path=str(body.get("path", "?")),
-            what=str(body.get("what", "export")),
+            path=str(body.get("path") or body.get("file") or "?"),
+            what=str(body.get("what") or body.get("form") or "export"),
             sha256=str(body.get("sha256", "")),
         )
