@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -314,6 +315,21 @@ def test_what_a_witness_shows_must_be_signed_by_it(house: House, witness: Witnes
         ask, _ = answers(Reply(status=200, media=TEXT, body=body))
         with pytest.raises(NoAnswer):
             compare(ledger, at(witness), ask=ask)
+
+
+def test_an_entry_that_was_changed_by_hand_is_found_where_the_tiles_still_agree(house: House, witness: Witness) -> None:
+    house.add(300)
+    with house.open() as ledger:
+        cosign(ledger, at(witness), ask=within(witness))
+    with closing(sqlite3.connect(house.file)) as db, db:
+        first, heads = db.execute("SELECT first, heads FROM groups WHERE first > 1 LIMIT 1").fetchone()
+        db.execute("UPDATE groups SET heads = ? WHERE first = ?", (heads.replace(b'"heard"', b'"haerd"', 1), first))
+    with (
+        Ledger.open(house.file, read_only=True) as ledger,
+        pytest.raises(Contradicted, match="changed by hand") as found,
+    ):
+        compare(ledger, at(witness), ask=within(witness))
+    assert found.value.note is not None
 
 
 # Exposure ------------------------------------------------------------------------------------------------------------

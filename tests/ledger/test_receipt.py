@@ -6,7 +6,9 @@ import base64
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -312,3 +314,19 @@ def test_a_trusted_witness_whose_signature_is_wrong_spoils_it(given_out: Given) 
     assert check_receipt(text, given_out.vkey).witnesses == ()
     with pytest.raises(Unproven, match="is not right"):
         check_receipt(text, given_out.vkey, witnesses=[Verifier.parse(WITNESS.vkey)])
+
+
+def test_an_entry_that_was_changed_by_hand_is_found_by_the_receipt_of_any_other(
+    path: Path, vault: Path, make: Make
+) -> None:
+    """The tiles of the tree are left as they were, so that the ledger opens and every proof comes out right."""
+    with Ledger.open(path, vault=vault) as ledger:
+        ledger.append([make(n, kind="verdict", body={"ruling": "deny"}) for n in range(300)])
+        proven = check_receipt(receipt(ledger, 290), _vkey(ledger))
+        assert still_there(ledger, proven) is None
+    with closing(sqlite3.connect(path)) as db, db:
+        ((heads,),) = db.execute("SELECT heads FROM groups WHERE first = 2")
+        db.execute("UPDATE groups SET heads = ? WHERE first = 2", (heads.replace(b'"deny"', b'"pass"', 1),))
+    with Ledger.open(path, vault=vault) as ledger:
+        assert check_receipt(receipt(ledger, 290), _vkey(ledger)).head == proven.head
+        assert "are not those that were there" in str(still_there(ledger, proven))

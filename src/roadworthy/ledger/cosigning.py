@@ -22,6 +22,7 @@ from roadworthy.ledger.checkpoint import WITNESS, Checkpoint, Note, NoteError, S
 from roadworthy.ledger.compose import ORIGIN
 from roadworthy.ledger.exposure import Cosigned, Grown, contradiction
 from roadworthy.ledger.merkle import consistency
+from roadworthy.ledger.rehash import Stored, root_of_entries
 
 if TYPE_CHECKING:
     from urllib.request import Request
@@ -88,7 +89,11 @@ Ask = Callable[[str, bytes | None], Reply]
 """(address, body): posts the body, or gets what is there. Raises NoAnswer where nothing comes back."""
 
 
-class Signable(Grown, Protocol):
+class Held(Grown, Stored, Protocol):
+    """What is asked of a ledger that is held against what a witness has signed."""
+
+
+class Signable(Held, Protocol):
     """What is asked of a ledger that is to be signed by witnesses."""
 
     @property
@@ -174,8 +179,10 @@ def cosign(ledger: Signable, witness: WitnessAt, *, ask: Ask = over_http) -> Cos
     raise NoAnswer(f"{witness.key.name} names another size each time: is somebody else having this ledger signed?")
 
 
-def compare(ledger: Grown, witness: WitnessAt, *, ask: Ask = over_http) -> Cosigned | None:
+def compare(ledger: Held, witness: WitnessAt, *, ask: Ask = over_http) -> Cosigned | None:
     """What a witness has signed of a ledger last, which this ledger continues. Nothing is sent and nothing kept.
+
+    Reads the whole ledger: each entry is hashed anew.
 
     None where it never signed anything of it. Raises Contradicted where it has signed another history, NoAnswer where
     it does not say.
@@ -197,12 +204,17 @@ def compare(ledger: Grown, witness: WitnessAt, *, ask: Ask = over_http) -> Cosig
             f"what the witness at {witness.url} shows is not signed by {witness.key.name}: is it another one?"
         )
     wrong = contradiction(ledger, checkpoint, witness.key.name)
+    if wrong is None and root_of_entries(ledger, checkpoint.size) != checkpoint.root:
+        wrong = (
+            f"{witness.key.name} has signed other entries than this ledger holds: among the first "
+            f"{checkpoint.size:,} some were changed by hand; `roadworthy ledger verify` says which"
+        )
     if wrong is not None:
         raise Contradicted(wrong, str(note))
     return _cosigned(witness, checkpoint, at)
 
 
-def _contradicted(ledger: Grown, witness: WitnessAt, ask: Ask, says: str) -> LedgerError:
+def _contradicted(ledger: Held, witness: WitnessAt, ask: Ask, says: str) -> LedgerError:
     """What it means that a witness speaks against a ledger: what it has signed counts for more than what it says."""
     try:
         shown = compare(ledger, witness, ask=ask)

@@ -28,7 +28,8 @@ import orjson
 
 from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.ledger.checkpoint import Checkpoint, Note, NoteError, Signed, Verifier
-from roadworthy.ledger.merkle import HASH_BYTES, included, inclusion, leaf_hash, root
+from roadworthy.ledger.merkle import HASH_BYTES, included, inclusion, leaf_hash
+from roadworthy.ledger.rehash import root_of_entries
 from roadworthy.ledger.rotation import followers
 
 if TYPE_CHECKING:
@@ -200,7 +201,8 @@ def check_receipt(
 def still_there(ledger: Ledger, proven: Proven) -> str | None:
     """What of a receipt no longer agrees with its ledger; None where the ledger still holds all that it held then.
 
-    This finds what nobody can find in the ledger alone: that it was cut, or written anew with its own key.
+    This finds what nobody can find in the ledger alone: that it was cut, or written anew with its own key. Every entry
+    is hashed anew, for whoever changes one in the file leaves the tree's tiles as they are.
     """
     checkpoint = proven.checkpoint
     if checkpoint.origin != f"roadworthy/{ledger.id}":
@@ -210,7 +212,7 @@ def still_there(ledger: Ledger, proven: Proven) -> str | None:
     with suppress(LookupError):  # it was pruned: the tree still tells
         if ledger.head(proven.seq) != proven.head:
             return f"entry {proven.seq} was another one when the receipt was given"
-    if root(checkpoint.size, ledger.node) != checkpoint.root:
+    if root_of_entries(ledger, checkpoint.size) != checkpoint.root:
         return f"the first {checkpoint.size} entries are not those that were there when the receipt was given"
     return None
 
