@@ -421,3 +421,26 @@ except sqlite3.OperationalError:
     assert done.stdout == "locked\n"
     two.slot("L", run=None, subject="ada")
     two.close()
+
+
+def test_an_erasure_that_was_broken_off_is_finished_by_whoever_opens_the_vault(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from roadworthy.ledger.vault import Vault
+from roadworthy.ledger.vault_file import FileKeeper
+FileKeeper._rewrite = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+vault = Vault.open(sys.argv[1])
+slot = vault.slot("L", run=None, subject="ada")
+print(slot.id.hex(), flush=True)
+vault.erase("L", subject="ada")
+"""
+    path = tmp_path / "vault.db"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    with raw(str(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    with Vault.open(path) as vault:
+        assert vault.opener(bytes.fromhex(done.stdout.strip())) == "erased"
+    with raw(str(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (0,)

@@ -27,6 +27,9 @@ VERSION: Final = 1
 BUSY_S: Final = 5.0
 """Seconds to wait for another process that writes."""
 
+_TO_REWRITE: Final = 1
+"""The file's user version between the end of a key and that of the last copy of it."""
+
 _TABLES: Final = (
     "CREATE TABLE vault (version INTEGER NOT NULL, secret BLOB NOT NULL, erasures INTEGER NOT NULL)",
     "CREATE TABLE slots (owner BLOB NOT NULL UNIQUE, slot BLOB NOT NULL UNIQUE, key BLOB NOT NULL)",
@@ -117,7 +120,8 @@ class FileKeeper:
             )
 
     def _opened(self, path: Path) -> sqlite3.Connection:
-        mode = "rw" if os.access(path, os.W_OK) else "ro"
+        self._writable = os.access(path, os.W_OK)
+        mode = "rw" if self._writable else "ro"
         return sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
@@ -152,6 +156,8 @@ class FileKeeper:
                 f"the vault {self.name} has the format {version}, and this Roadworthy knows {VERSION}: upgrade, with "
                 "`pip install --upgrade roadworthy`. Nothing was changed."
             )
+        if connection.execute("PRAGMA user_version").fetchone()[0] == _TO_REWRITE and self._writable:
+            self._rewrite()
 
     def _secret(self) -> bytes:
         return self._saying(lambda: self._connection.execute("SELECT secret FROM vault").fetchone()[0])
@@ -272,11 +278,13 @@ class FileKeeper:
         connection.executemany("INSERT INTO erased VALUES (?) ON CONFLICT DO NOTHING", rows)
         connection.executemany("DELETE FROM slots WHERE slot = ?", rows)
         connection.execute("UPDATE vault SET erasures = erasures + 1")
+        connection.execute(f"PRAGMA user_version={_TO_REWRITE}")  # until it is done, whoever opens the file does it
         self._erasures += 1
 
     def _rewrite(self) -> None:
         # Pages that were split or merged earlier may hold a copy of what stood in them: the file is written anew.
         self._connection.execute("VACUUM")
+        self._connection.execute("PRAGMA user_version=0")
 
     def signing(self, ledger: str) -> Sequence[tuple[str, bytes]]:
         found = "SELECT name, key FROM signing WHERE ledger = ? ORDER BY n"
