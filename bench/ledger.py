@@ -5,7 +5,8 @@ appended to a file, then fdatasync: the physical limit; *plain*: canonical JSON 
 by run, write-ahead log, synced at every commit; *tree*: a ledger without a vault; *ours*: a ledger with one: Merkle
 tree, signed checkpoint a commit, private fields encrypted under 200 subjects' keys. Then several appenders at once
 (threads), each an entry at a time; a whole audit by `verify`; inclusion proofs; an export that DuckDB groups. Ratios
-are medians of the rounds' ratios. With `--json` the last line is one JSON object.
+are medians of the rounds' ratios. With `--postgres URL` the same appends go to that server, in a schema that is made
+and dropped, beside a plain table on it. With `--json` the last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,33 @@ class Plain:
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class PlainServer:
+    """The same table on a server: one transaction a batch, copied in."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        import psycopg
+
+        self._db = psycopg.connect(url, autocommit=True)
+        self._db.execute(f"SET search_path TO {schema}".encode())
+        self._db.execute(
+            "CREATE TABLE entries (seq BIGINT PRIMARY KEY, at BIGINT NOT NULL, run TEXT NOT NULL, "
+            "run_seq INTEGER NOT NULL, kind TEXT NOT NULL, cause TEXT, body BYTEA NOT NULL)"
+        )
+        self._db.execute("CREATE UNIQUE INDEX by_run ON entries (run, run_seq)")
+        self._seq = 0
+
+    def append(self, drafts: Sequence[Draft]) -> None:
+        with self._db.cursor() as cursor, cursor.copy("COPY entries FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(["int8", "int8", "text", "int4", "text", "text", "bytea"])
+            for draft in drafts:
+                self._seq += 1
+                at = int(draft.at.timestamp() * 1e6)
+                copy.write_row((self._seq, at, draft.run, self._seq, draft.kind, draft.cause, dumps(draft.body)))
 
     def close(self) -> None:
         self._db.close()
@@ -196,6 +224,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--exported", type=int, default=1_000_000, help="entries of the export")
+    parser.add_argument("--postgres", metavar="URL", help="measure a ledger on this server, too")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     drafts = [record(number) for number in range(10_000)]
@@ -213,28 +242,11 @@ def main() -> None:
             variants: dict[str, Callable[[Sequence[Draft]], object]] = {
                 "raw": raw.append, "plain": plain.append, "tree": tree.append, "ours": ours.append,
             }  # fmt: skip
-            took: dict[tuple[str, int], list[float]] = {}
-            for _ in range(given.rounds):
-                for batch in BATCHES:
-                    for name, append in variants.items():
-                        spent = per_entry(append, drafts, batch, given.seconds)
-                        took.setdefault((name, batch), []).append(spent)
-            print(f"{'':8}" + "".join(f"{f'batch {batch}':>24}" for batch in BATCHES))
-            for name in variants:
-                cells = [
-                    f"{1e6 * statistics.median(took[name, batch]):9.1f} us {_ratio(took, 'raw', name, batch):6.2f} raw"
-                    for batch in BATCHES
-                ]
-                print(f"{name:8}" + "".join(f"{cell:>24}" for cell in cells))
+            took = compare(variants, drafts, given)
             ratios = {str(batch): round(_ratio(took, "raw", "ours", batch), 3) for batch in BATCHES}
             cost = {str(batch): round(1 - _ratio(took, "plain", "ours", batch), 3) for batch in BATCHES}
-            many: dict[int, list[float]] = {}
-            for _ in range(given.rounds):
-                one = per_entry(raw.append, drafts, 1, given.seconds)
-                for count in APPENDERS:
-                    many.setdefault(count, []).append(one / appenders(ours, drafts, count, 2 * given.seconds))
-            together = {count: round(statistics.median(found), 2) for count, found in many.items()}
-            print("appenders, times the raw single writer: " + ", ".join(f"{c}: {x}" for c, x in together.items()))
+            together = in_threads(raw, ours, drafts, given)
+        served = on_server(given.postgres, raw, Path(keys), drafts, given) if given.postgres else {}
         with Ledger.open(folder / "audited.db", vault=Path(keys) / "v.db") as audited:
             proved = proving(audited, drafts)
             print(f"audit of {AUDITED:,} entries: {proved['audit_100k_s']} s; inclusion proof: {proved['proof_ms']} ms")
@@ -242,8 +254,72 @@ def main() -> None:
         raw.close()
         plain.close()
     if given.json:
-        figures = {"ratio": ratios, "appenders_64": together[64], "integrity_cost": cost, **proved, **exported}
+        figures = {
+            "ratio": ratios,
+            "appenders_64": together[64],
+            "integrity_cost": cost,
+            **proved,
+            **exported,
+            **served,
+        }
         print(json.dumps(figures))
+
+
+def compare(
+    variants: Mapping[str, Callable[[Sequence[Draft]], object]], drafts: Sequence[Draft], given: argparse.Namespace
+) -> dict[tuple[str, int], list[float]]:
+    """Seconds an entry by variant and size of a batch, a figure a round, and the table of them."""
+    took: dict[tuple[str, int], list[float]] = {}
+    for _ in range(given.rounds):
+        for batch in BATCHES:
+            for name, append in variants.items():
+                took.setdefault((name, batch), []).append(per_entry(append, drafts, batch, given.seconds))
+    print(f"{'':8}" + "".join(f"{f'batch {batch}':>24}" for batch in BATCHES))
+    for name in variants:
+        cells = [
+            f"{1e6 * statistics.median(took[name, batch]):9.1f} us {_ratio(took, 'raw', name, batch):6.2f} raw"
+            for batch in BATCHES
+        ]
+        print(f"{name:8}" + "".join(f"{cell:>24}" for cell in cells))
+    return took
+
+
+def in_threads(raw: Raw, ledger: Ledger, drafts: Sequence[Draft], given: argparse.Namespace) -> dict[int, float]:
+    """How many times the raw single writer so many appenders are together."""
+    many: dict[int, list[float]] = {}
+    for _ in range(given.rounds):
+        one = per_entry(raw.append, drafts, 1, given.seconds)
+        for count in APPENDERS:
+            many.setdefault(count, []).append(one / appenders(ledger, drafts, count, 2 * given.seconds))
+    together = {count: round(statistics.median(found), 2) for count, found in many.items()}
+    print("appenders, times the raw single writer: " + ", ".join(f"{c}: {x}" for c, x in together.items()))
+    return together
+
+
+def on_server(url: str, raw: Raw, keys: Path, drafts: Sequence[Draft], given: argparse.Namespace) -> dict[str, Any]:
+    """The same appends on a PostgreSQL server."""
+    import psycopg
+
+    schema = f"rw_bench_{os.getpid()}"
+    with psycopg.connect(url, autocommit=True) as administrator:
+        (version,) = administrator.execute("SHOW server_version").fetchone() or ("?",)
+        print(f"PostgreSQL {version}:")
+        administrator.execute(f"CREATE SCHEMA {schema}".encode())
+        try:
+            plain = PlainServer(url, schema)
+            with Ledger.open(f"{url}?schema={schema}", vault=keys / "server.db") as ours:
+                ours.append(drafts)
+                variants = {"raw": raw.append, "plain": plain.append, "ours": ours.append}
+                took = compare(variants, drafts, given)
+                together = in_threads(raw, ours, drafts, given)
+            plain.close()
+        finally:
+            administrator.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+    return {
+        "postgres_ratio": {str(batch): round(_ratio(took, "raw", "ours", batch), 3) for batch in BATCHES},
+        "postgres_cost": {str(batch): round(1 - _ratio(took, "plain", "ours", batch), 3) for batch in BATCHES},
+        "postgres_appenders_64": together[64],
+    }
 
 
 def _ratio(took: dict[tuple[str, int], list[float]], base: str, name: str, batch: int) -> float:
