@@ -257,7 +257,11 @@ def test_an_erased_run_is_not_decided_again(tmp_path: Path) -> None:
         gate = Gate(till(), ledger)
         run: Run = gate.run(id="r", capability="paying")
         run.heard("pay Ada")
-        assert again(ledger, "r").same
+        for _ in range(3):
+            run.call("pay", {"zeta": "z", "amount": "45.00", "alpha": "a"}, pay)
+        found = again(ledger, "r")
+        assert found.same
+        assert [one.was["ruling"] for one in found.decisions if one.what == "verdict"] == ["allow", "allow", "deny"]
         vault.erase(ledger.id, run="r")
         found = again(ledger, "r")
         assert (found.undecided, found.same) == ("erased", False)
