@@ -229,3 +229,42 @@ def test_whatever_a_run_says_is_sealed_and_gone_once_it_is_erased(order: list[in
         assert [word for word in marks.of["ada"] if word in readable(ledger)] == []
         assert in_plain(folder, marks) == []
         assert verify(ledger).intact
+
+
+# -- results that nobody expects --------------------------------------------------------------------------------------
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.sampled_from(KEYS), st.binary()
+)
+names = st.one_of(st.sampled_from(["key", "name", "found", "orders", "note", "~/", ""]), st.text(max_size=2))
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.tuples(inner, inner), st.dictionaries(names, inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    results=st.lists(
+        st.one_of(values, values.map(repr), st.fixed_dictionaries({"note": values, "found": values})),
+        min_size=1,
+        max_size=5,
+    ),
+    subject=st.sampled_from([None, "ada"]),
+)
+def test_whatever_a_tool_returns_is_written_and_read_again(results: list[Any], subject: str | None) -> None:
+    answers = iter(results)
+
+    def search(name: str) -> Any:
+        return next(answers)
+
+    with desk({"search": search}) as (ledger, gate, _):
+        run = gate.run(id="r", subject=subject, capability="help")
+        told = [run.call("search", {"name": "x"}) for _ in results]
+        written = list(ledger.entries(run="r", kind="outcome"))
+        assert [entry.body["status"] for entry in written] == [one.status for one in told]
+        assert [entry.body["text"] for entry in written] == [one.text for one in told]
+        assert not any(entry.withheld for entry in written)

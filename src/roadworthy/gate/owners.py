@@ -7,6 +7,7 @@ a record is about those whom its trusted fields name, and where a result names n
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -14,6 +15,8 @@ from roadworthy.gate.policy import Policy, ToolPolicy
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import MISSING
 from roadworthy.gate.walk import MOST_DEEP, Path
+
+_log = logging.getLogger("roadworthy.gate")
 
 JOINT: Final = "\n"
 """Between the names of several to whom one thing belongs: it goes with the first of them that is erased."""
@@ -28,6 +31,17 @@ def owners_of(
     """
     if not tool.names_persons or body["status"] != "ok":
         return {}
+    try:
+        return _owners_of(policy, state, tool, args, body, typed)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        # The call was made, and what came of it is written whatever it looks like: it stays with the subject.
+        _log.exception("whose the data in a result of %s are could not be found out", tool.name)
+        return {}
+
+
+def _owners_of(
+    policy: Policy, state: RunState, tool: ToolPolicy, args: Mapping[str, Any], body: Mapping[str, Any], typed: Any
+) -> dict[str, str]:
     value = body.get("value", body["text"])
     found: dict[Path, str] = {}
     mine = False
