@@ -318,6 +318,8 @@ def test_what_no_entry_says_was_pruned_was_taken_away(ranges: Any) -> None:
         ({"i": 1}, "group"),
         ({"more": 1}, "head"),
         ({"at": "now"}, "head"),
+        ({"at": 10**30}, "head"),
+        ({"run_seq": 2**63}, "head"),
         ({"world": "elsewhere"}, "head"),
         ({"sealed": ["00" * 32]}, "sealed"),
         ({"run": None}, "run_seq"),
@@ -537,6 +539,36 @@ def test_with_a_key_of_small_order_nothing_is_signed() -> None:
     assert not single.ed25519(bytes([1]) + bytes(31), b"anything", bytes([1]) + bytes(63))
 
 
+ODD: list[Any] = [[], {}, 7, ["x"], {"x": []}]
+"""What stands in place of a name, where anything may stand."""
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize(("kind", "purpose", "body"), ACTS, ids=[kind for kind, _, _ in ACTS])
+def test_a_word_in_which_anything_stands_ends_no_check(kind: str, purpose: Any, body: dict[str, Any], odd: Any) -> None:
+    ada = SigningKey.new()
+    good = seal(ada, purpose, body)
+    for name in good:
+        found = codes(acted([(kind, {**good, name: odd})], ada))
+        assert found <= {"act"}
+        # An agent or a capability that no contract knows concerns nobody here, and what is empty says nothing.
+        assert found or name in ("agent", "capability") or not odd
+
+
+@pytest.mark.parametrize("keys", [5, None, "x", [5], [{}], [{"after": [], "vkey": {}}]])
+def test_a_receipt_may_say_anything_beside_its_proof(keys: Any) -> None:
+    made = book()
+    above, blank, note = receipt(made, 3).partition("\n\n")
+    first, index, *proof = above.split("\n")
+    head = made.heads[2]
+    extra = base64.b64encode(json.dumps({"head": head.decode(), "keys": keys}).encode()).decode()
+    text = "\n".join([first, f"extra {extra}", index, *proof]) + blank + note
+    assert check_receipt(text, None, trusted(made)) == []
+    extra = base64.b64encode(json.dumps({"head": "\ud800"}).encode()).decode()
+    with pytest.raises(Misfit):
+        check_receipt("\n".join([first, f"extra {extra}", index, *proof]) + blank + note, None, trusted(made))
+
+
 # As a file of its own -------------------------------------------------------------------------------------------------
 
 
@@ -603,6 +635,10 @@ def test_what_cannot_be_read_is_said_without_a_traceback(alone: Alone, tmp_path:
         assert done.returncode == 2, data
         assert done.stderr.startswith("verify_ledger: ")
         assert len(done.stderr.splitlines()) == 1
+    file.write_bytes(b"\xff\n")
+    for given in (("--receipt", file, "--key", book().vkeys[0]), (file, "--since", file)):
+        done = alone(*given)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert alone(tmp_path / "none").returncode == 2
     assert alone(tmp_path / "none", "--key", "nonsense").returncode == 2
     assert alone().returncode == 2

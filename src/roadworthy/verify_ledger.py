@@ -22,6 +22,7 @@ import hashlib
 import json
 import re
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -273,13 +274,18 @@ class Receipt:
         proof = tuple(_decoded(line) for line in rest[1:])
         if len(proof) > 63 or any(len(one) != 32 for one in proof):
             raise Misfit("the proof in this receipt is a list of at most 63 hashes of 32 bytes")
-        head = extra.get("head")
+        head, keys = extra.get("head"), extra.get("keys")
+        try:
+            data = head.encode() if isinstance(head, str) else None
+        except UnicodeEncodeError:
+            raise Misfit("the entry in this receipt is no text in UTF-8") from None
+        named = cast("list[Any]", keys) if isinstance(keys, list) else []
         return cls(
             index=int(number),
             proof=proof,
             checkpoint=Checkpoint.parse(note),
-            head=head.encode() if isinstance(head, str) else None,
-            keys=tuple(cast("dict[str, Any]", one) for one in extra.get("keys", ()) if isinstance(one, dict)),
+            head=data,
+            keys=tuple(cast("dict[str, Any]", one) for one in named if isinstance(one, dict)),
         )
 
     def signed(self, trusted: Sequence[Key]) -> bool:
@@ -418,6 +424,8 @@ class Report:
 _HEAD: Final = frozenset(("at", "body", "cause", "i", "kind", "run", "run_seq", "sealed", "seq", "v", "world"))
 _WORLDS: Final = frozenset(("test", "shadow", "production"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BEYOND: Final = 2**63
+"""Above every number of a head: places, and times in microseconds."""
 
 Head = dict[str, Any]
 
@@ -636,12 +644,16 @@ class Audit:
 
     def _gone_unsaid(self) -> None:
         """Say what is gone, and whether entries say that it was to go."""
-        said = sorted(self._given_up)
+        said: list[tuple[int, int]] = []
+        for begin, end in sorted(self._given_up):
+            if said and begin <= said[-1][1] + 1:
+                begin, end = said[-1][0], max(said.pop()[1], end)
+            said.append((begin, end))
         for first, last in self.gone:
             at = first
-            for begin, end in said:
-                if begin <= at <= end:
-                    at = end + 1
+            within = bisect_right(said, (first, _BEYOND)) - 1
+            if within >= 0:
+                at = max(at, said[within][1] + 1)
             if at <= last:
                 text = f"the entries {at} to {last} were taken away, and no entry says that they were pruned"
                 self.findings.add("pruned", text, at)
@@ -806,9 +818,9 @@ def _wrong_head(head: Any) -> str | None:
     if given.keys() != _HEAD:
         odd = min(given.keys() ^ _HEAD)
         return f"it lacks {odd}" if odd in _HEAD else f"it has {odd!r}"
-    if not all(type(given[name]) is int and given[name] >= 0 for name in ("i", "run_seq", "seq", "v")):
+    if not all(type(given[name]) is int and 0 <= given[name] < _BEYOND for name in ("i", "run_seq", "seq", "v")):
         return "a number in it is none"
-    if type(given["at"]) is not int:
+    if type(given["at"]) is not int or not -_BEYOND < given["at"] < _BEYOND:
         return "its time is none"
     if type(given["kind"]) is not str or type(given["world"]) is not str or not isinstance(given["body"], dict):
         return "its kind, world or body is none"
@@ -876,6 +888,8 @@ def introduced(old: Key, new: Key, body: Mapping[str, Any]) -> bool:
 
 _LEVELS: Final = ("shadow", "approval", "autonomous")
 _PURPOSES: Final[Mapping[str, str]] = {"signature": "contract", "level": "level", "stop": "stop"}
+_NO_WORD: Final = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
+"""What reading a body may raise in which anything may stand, such as a list in place of a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -960,7 +974,12 @@ class Acts:
         kind, body = head["kind"], head["body"]
         if head["world"] == "test":
             return
-        if kind == "contract":
+        if kind in ("answer", "undo"):
+            try:
+                self._of_run(seq, kind, head)
+            except _NO_WORD:
+                self._findings.add("act", f"entry {seq} ({kind}) counts for nothing: it cannot be read", seq)
+        elif kind == "contract":
             try:
                 self._law(seq, str(body["digest"]), Law.of(body))
             except (KeyError, TypeError, AttributeError):
@@ -969,8 +988,6 @@ class Acts:
             law = self._laws.get(str(body["contract"]))
             if law is not None and law.people is not None:
                 self._runs[str(head["run"])] = sys.intern(str(body["contract"]))
-        elif kind in ("answer", "undo"):
-            self._of_run(seq, kind, head)
         elif kind in _PURPOSES:
             self._controls.append((seq, kind, body))
 
@@ -985,7 +1002,10 @@ class Acts:
     def end(self) -> None:
         """Judge what concerns the whole ledger, now that all contracts are known."""
         for seq, kind, body in self._controls:
-            wrong = {"signature": self._signature, "level": self._level, "stop": self._stop}[kind](body)
+            try:
+                wrong = {"signature": self._signature, "level": self._level, "stop": self._stop}[kind](body)
+            except _NO_WORD:
+                wrong = "it cannot be read"
             if wrong is not None:
                 self._findings.add("act", f"entry {seq} ({kind}) counts for nothing: {wrong}", seq)
         if self._sealed:
@@ -1246,7 +1266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return _run(given)
-    except (Unreadable, Misfit, OSError) as error:
+    except (Unreadable, Misfit, OSError, UnicodeDecodeError) as error:
         print(f"verify_ledger: {_shown(str(error))}", file=sys.stderr)
         return 2
 

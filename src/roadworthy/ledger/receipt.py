@@ -87,14 +87,15 @@ class Receipt:
         if len(proof) > _HASHES or any(len(one) != HASH_BYTES for one in proof):
             raise NoteError("this is no receipt: its proof is not made of hashes, 32 bytes each in base64")
         note = Note.parse(below)
-        head, keys = extra.get("head"), extra.get("keys", [])
+        head, keys = extra.get("head"), extra.get("keys")
+        named = cast("list[Any]", keys) if isinstance(keys, list) else []
         return cls(
             index=int(index),
             proof=proof,
             note=note,
             checkpoint=Checkpoint.parse(note.text),
             head=head.encode() if isinstance(head, str) else None,
-            keys=tuple(cast("Mapping[str, Any]", one) for one in keys if isinstance(one, dict)),
+            keys=tuple(cast("Mapping[str, Any]", one) for one in named if isinstance(one, dict)),
         )
 
 
