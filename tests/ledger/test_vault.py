@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -282,7 +283,23 @@ def test_a_vault_does_not_lie_in_the_ledgers_database() -> None:
     with schema() as url, Vault.open(url) as vault:
         with pytest.raises(LedgerError, match="a database of its own"):
             vault.keep_apart(url.partition("?")[0] + "?schema=other")
-        vault.keep_apart("postgresql://elsewhere/roadworthy")
+        vault.keep_apart("postgresql://127.0.0.1:1/roadworthy")
+
+
+@pytest.mark.postgres
+def test_a_database_is_the_same_by_whatever_name_it_is_called() -> None:
+    with schema() as url, Vault.open(url) as vault:
+        parts = urlsplit(url)
+        user, port = f"{parts.username}@" if parts.username else "", parts.port or 5432
+        names = {
+            f"postgresql://{user}/{parts.path[1:]}?host={parts.hostname}&port={port}",
+            f"postgresql+psycopg://{user}{parts.hostname}:{port}/%{ord(parts.path[1]):02x}{parts.path[2:]}",
+        }
+        if parts.hostname == "127.0.0.1":
+            names.add(f"postgres://{user}127.1:{port}{parts.path}")
+        for name in names:
+            with pytest.raises(LedgerError, match="a database of its own"):
+                vault.keep_apart(name)
 
 
 def foreign(path: Path) -> None:

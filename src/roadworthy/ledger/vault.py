@@ -96,6 +96,10 @@ class Keeper(Protocol):
         """Destroy one, so that it is found nowhere on the medium."""
         ...
 
+    def shared_with(self, ledger: str) -> bool:
+        """Whether the address of a ledger on a server leads to where this lies, by whatever name it is called."""
+        ...
+
     def close(self) -> None:
         """Give the medium back. May be called twice."""
         ...
@@ -167,7 +171,7 @@ class Vault:
         if text in (":memory:", "sqlite://"):
             return
         if "://" in text:
-            if path is None and _database(text) == _database(self.name):
+            if path is None and (_database(text) == _database(self.name) or self._keeper.shared_with(text)):
                 raise LedgerError(
                     f"the vault lies in the database of the ledger, {self.name}: whoever dumps the one has the other, "
                     "and nothing could be erased. Give it a database of its own"

@@ -310,6 +310,9 @@ class FileKeeper:
         except sqlite3.Error as cause:
             raise self._trouble(cause) from cause
 
+    def shared_with(self, ledger: str) -> bool:
+        return False  # it is no server
+
     # -- closing ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Withheld
+from roadworthy.ledger.server import Server
 from roadworthy.ledger.vault import KEY_BYTES, SLOT_BYTES
 
 try:
@@ -37,6 +38,9 @@ _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS signing (n BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ledger TEXT NOT NULL, "
     "name TEXT NOT NULL, key BYTEA NOT NULL)",
 )
+
+_WHERE: Final = "SELECT pg_postmaster_start_time(), oid FROM pg_database WHERE datname = current_database()"
+"""The same for all who are connected to one database, however they came there."""
 
 _THEIRS: Final = b"owner = %(o)s OR owner IN (SELECT run FROM runs WHERE owner = %(o)s)"
 
@@ -198,6 +202,15 @@ class ServerKeeper:
         gone = b"DELETE FROM signing WHERE ledger = %s AND key = %s"
         self._saying(lambda: self._open().execute(gone, (ledger, key)))
         self._saying(lambda: self._open().execute("VACUUM (FULL) signing"))  # as after an erasure
+
+    def shared_with(self, ledger: str) -> bool:
+        # `localhost` and `127.0.0.1` are one server, and a server has many more names than these.
+        mine = self._saying(lambda: self._open().execute(_WHERE.encode()).fetchone())
+        try:
+            with Server(ledger).session(read_only=True) as session:
+                return session.execute(_WHERE).fetchone() == mine
+        except (LedgerError, psycopg.Error):
+            return False  # whoever opens the ledger will be told what is wrong
 
     # -- closing ------------------------------------------------------------------------------------------------------
 
