@@ -54,6 +54,9 @@ _COPY: Final = 16
 _COPY_BYTES: Final = 64 * 2**10
 """Bytes of heads from which on they are, too."""
 
+_CATCH_UP: Final = 2_000
+"""Entries that others may have written for the tree to be followed, and not taken up anew."""
+
 _TYPES: Final = ("int8", "int8", "text", "int4", "text", "int8", "text", "bytea", "bytea")
 """Of the columns of groups, as COPY wants to know them."""
 
@@ -82,9 +85,8 @@ def _recent_runs(*, world: bool) -> bytes:
 
 
 @cache
-def _insert(table: Table) -> bytes:
-    names = [column.name for column in table.columns]
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})".encode()
+def _names(table: Table) -> str:
+    return ", ".join(column.name for column in table.columns)
 
 
 @cache
@@ -136,6 +138,8 @@ class PostgresStore:
         self._id: str | None = None
         self._writing: Session | None = None
         self._composer: Composer | None = None
+        self._seen: list[Frontier] = []
+        """The edge of the tree when it was last looked at; by the thread that writes."""
         self._closed = False
         self._idle: list[Session] = []
         self._lock = threading.RLock()
@@ -306,7 +310,7 @@ class PostgresStore:
         made: Composed | None = None
         transaction = ""
         try:
-            medium = _Medium(session, self.name, appends)
+            medium = _Medium(session, self.name, appends, self._seen)
             transaction, stored = self._take_turn(session, medium)
             composer.follow(stored, medium)
             made = composer.compose(appends, medium)
@@ -346,9 +350,9 @@ class PostgresStore:
         if len(made.groups) >= _COPY or sum(len(group.heads) for group in made.groups) > _COPY_BYTES:
             _copy(session, made.groups)
         else:
-            _say(said, given, _insert(groups), made.groups)
-        _say(said, given, _insert(sought), made.sought)
-        _say(said, given, _insert(tiles), made.tiles)
+            _insert(said, given, groups, made.groups)
+        _insert(said, given, sought, made.sought)
+        _insert(said, given, tiles, made.tiles)
         _say(said, given, _keep(accounts, "account"), [(name, format(sum_, "f")) for name, sum_ in made.totals.items()])
         _say(said, given, _keep_claim(), list(made.claims.items()))
         if made.groups:
@@ -539,9 +543,17 @@ def _say(said: list[bytes], given: list[Any], sql: bytes, rows: Sequence[Sequenc
         given += row
 
 
+def _insert(said: list[bytes], given: list[Any], table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    """Say all rows in one statement."""
+    if rows:
+        row = f"({', '.join(['%s'] * len(table.columns))})"
+        said.append(f"INSERT INTO {table.name} ({_names(table)}) VALUES {', '.join([row] * len(rows))}".encode())
+        for one in rows:
+            given += one
+
+
 def _copy(session: Session, made: Sequence[Group]) -> None:
-    names = ", ".join(column.name for column in groups.columns)
-    into = f"COPY groups ({names}) FROM STDIN (FORMAT BINARY)".encode()
+    into = f"COPY groups ({_names(groups)}) FROM STDIN (FORMAT BINARY)".encode()
     with session.cursor() as cursor, cursor.copy(into) as copy:
         copy.set_types(_TYPES)
         for group in made:
@@ -601,11 +613,14 @@ def _stands(session: Session, group: Group) -> bool:
 class _Medium:
     """What a commit looks up, on the connection that writes; for many names at once, as far as they are known."""
 
-    __slots__ = ("_accounts", "_claimed", "_claims", "_name", "_runs", "_session", "_totals", "_wanted")
+    __slots__ = ("_accounts", "_claimed", "_claims", "_name", "_runs", "_seen", "_session", "_totals", "_wanted")
 
-    def __init__(self, session: Session, name: str, appends: Sequence[Append] = ()) -> None:
+    def __init__(
+        self, session: Session, name: str, appends: Sequence[Append] = (), seen: list[Frontier] | None = None
+    ) -> None:
         self._session = session
         self._name = name
+        self._seen = seen if seen is not None else []
         self._accounts: set[str] = set()
         self._claims: set[str] = set()
         self._wanted: set[str] = set()
@@ -656,8 +671,23 @@ class _Medium:
             self._runs = {name: ends or 0 for name, ends in rows}
         return self._runs[run]
 
+    def controls(self, after: int) -> list[Group]:
+        return _new_controls(self._session, after)
+
     def edge(self, size: int) -> Frontier:
-        return Frontier.at(size, lambda level: self._open_tile(size, level))
+        edge = self._grown(size) or Frontier.at(size, lambda level: self._open_tile(size, level))
+        self._seen[:] = [edge.copy()]
+        return edge
+
+    def _grown(self, size: int) -> Frontier | None:
+        """The edge that was seen last, with what was written since: where several write, that is little."""
+        if not self._seen or not 0 < self._seen[0].size <= size <= self._seen[0].size + _CATCH_UP:
+            return None
+        edge = self._seen[0].copy()
+        sql = _groups(run=False, world=False, kind=False, sought_kind=False)
+        for group in _found_groups(self._session, sql, {"after": edge.size, "limit": None}):
+            edge.extend(map(leaf_hash, group.lines[max(0, edge.size + 1 - group.first) :]))
+        return edge if edge.size == size else None
 
     def _open_tile(self, size: int, level: int) -> list[bytes]:
         begin = size >> (8 * (level + 1)) << 8
