@@ -17,7 +17,6 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -68,8 +67,6 @@ POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
 @cache
 def _no_server() -> str | None:
     """Why there is no server to test with; None where there is one."""
-    if find_spec("roadworthy.ledger.postgres") is None:
-        return "this version keeps no ledger in PostgreSQL"
     try:
         with psycopg.connect(SERVER, connect_timeout=3):
             return None

@@ -24,6 +24,7 @@ from roadworthy.ledger.migrate import migrate
 from roadworthy.ledger.rows import LOOKED_FOR, row_of
 from roadworthy.ledger.sqlite import APPLICATION_ID
 from roadworthy.ledger.store import Ledger
+from roadworthy.ledger.verify import verify
 
 from .conftest import beside, draft, raw
 
@@ -113,6 +114,22 @@ def test_bodies_are_kept_to_the_byte_and_stand_in_the_tree(shared: str) -> None:
         said = ledger.checkpoint()
         assert said is not None
         assert said.splitlines()[:2] == [f"roadworthy/{ledger.id}", "700"]
+
+
+def test_what_was_brought_up_is_proved_and_from_then_on_signed(
+    shared: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    wanted = _make_old(shared, _drafts(300))
+    keys = tmp_path_factory.mktemp("elsewhere")
+    with Ledger.open(shared, vault=keys / "vault.db") as ledger:
+        assert verify(ledger).intact
+        (made,) = ledger.append([draft(300, run="run 3", body={"text": "what ada said"})])
+        *old, key, new = ledger.entries()
+        assert (old, key.kind, new) == (wanted, "key", made)
+        report = verify(ledger)
+        assert report.intact, report.findings
+    with pytest.raises(LedgerError, match="only with its vault"):
+        Ledger.open(shared)
 
 
 def test_guards_stand_as_before(shared: str) -> None:
