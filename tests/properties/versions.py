@@ -66,6 +66,11 @@ def base() -> Data:
     data = law.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     del data["people"], data["signatures"]
     data["rules"] += copy.deepcopy(MORE_RULES)
+    # What is shared, and what only readers hold back, is where a small change does most.
+    data["common"].append("hotel.directory")
+    data["tools"]["hotel.directory"]["returns"]["properties"]["desk"]["labels"] = ["staff"]
+    data["capabilities"]["credit"]["tools"].append("mail.send")
+    data["capabilities"]["credit"]["examples"] = ["please credit me", "I was charged too much"]
     return data
 
 
@@ -351,9 +356,38 @@ def who_may(chance: random.Random, data: Data) -> None:
             _everywhere(data, gone)
 
 
+def somebody_else(chance: random.Random, data: Data) -> None:
+    """A rule that has another role asked, wherever anybody is."""
+    tools = chance.choice([["mail.send"], ["stays.cancel"], ["ledger.credit"], {"effect": "write"}])
+    ask = {"role": chance.choice(["finance", "reception", "housekeeping"])}
+    rule = {"id": "other", "tools": tools, "then": "ask", "ask": ask, "because": "Of a test."}
+    data["rules"].insert(chance.choice([0, len(data["rules"])]), rule)
+
+
+def let_through(chance: random.Random, data: Data) -> None:
+    """A rule in place of a label's readers."""
+    rule = {
+        "id": "through",
+        "label": chance.choice(["staff", "personal"]),
+        "into": ["mail.send"],
+        "because": "Of a test.",
+    }
+    rule |= {"then": chance.choice(["deny", "ask"]), "only_to": chance.choice(["staff", "guest_email"])}
+    data["flow"].insert(0, rule)
+
+
+def fewer_at_once(chance: random.Random, data: Data) -> None:
+    """One capability less for whoever runs the agent, or for a tool of several."""
+    kept = chance.choice([*data["capabilities"]])
+    if chance.random() < 0.6:
+        data["principals"]["desk-bot"]["capabilities"] = [kept]
+    else:
+        data["capabilities"][kept]["tools"].remove("mail.send")
+
+
 CHANGES: tuple[Callable[[random.Random, Data], None], ...] = (
     anywhere, no_tool, few_tools, closed, lower, one_rule_more, another_rule, one_need_more, arguments, flows, claims,
-    budgets, who_may,
+    budgets, who_may, somebody_else, let_through, fewer_at_once,
 )  # fmt: skip
 
 
@@ -396,6 +430,7 @@ GOOD: tuple[Event, ...] = (
     ("web.read", {"url": "https://hotel.example.com/terms"}),
     ("hotel.nights", {"first": "2026-01-05", "last": "2026-01-08"}),
     ("hotel.directory", {"email": "desk@hotel.example.com"}),
+    ("mail.send", {"to": "desk@hotel.example.com", "lines": ["For the north wing."]}),
 )
 _HEARD = ("yes", "no", "I want my money back, I was charged too much", "what is the weather?", "B-1001 please, 90.00")
 _SAID = (
