@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -267,3 +269,62 @@ def test_an_erased_run_is_not_decided_again(tmp_path: Path) -> None:
         assert (found.undecided, found.same) == ("erased", False)
     with Ledger.open(file, read_only=True) as sealed:
         assert again(sealed, "r").undecided in ("sealed", "erased")
+
+
+CROWD = """
+roadworthy: 1
+agent: till
+version: "1"
+goal: Pay.
+owner: {team: Care, accountable: lead}
+tools:
+  look: {effect: read, args: {item: string}, returns: {item: string}}
+  pay: {effect: write, args: {item: string}, returns: string, needs: [{call: look, same: [item]}]}
+capabilities:
+  paying:
+    means: Somebody is to be paid.
+    tools: [look, pay]
+    autonomy: {start: autonomous, ceiling: autonomous}
+    success: [{id: one, check: count.pay <= 9}]
+rules:
+  - {id: few, tools: [pay], when: count.pay >= 4, then: deny, because: Enough.}
+budgets:
+  run: {tool_calls: 14}
+  day: [{count: {tool: pay}, per: agent, max: 20}]
+"""
+
+
+def look(item: str) -> dict[str, str]:
+    return {"item": item}
+
+
+def settle(item: str) -> str:
+    return f"paid {item}"
+
+
+def test_calls_that_run_side_by_side_past_what_they_may_use_are_found_again(ledger: Ledger) -> None:
+    """Six threads in one run: what is written overtakes what was decided, and denials come after later calls."""
+    gate = Gate(Contract.loads(CROWD), ledger)
+
+    def work(run: Run, start: threading.Barrier, n: int) -> None:
+        start.wait()
+        for item in (str(n % 3), str((n + 1) % 3), "2"):
+            run.call("look", {"item": item}, look)
+            run.call("pay", {"item": item}, settle)
+
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for r in range(8):
+            run, start = gate.run(id=f"r{r}", capability="paying"), threading.Barrier(6)
+            threads = [threading.Thread(target=work, args=(run, start, n)) for n in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(switching)
+    found = list(Redeciding(ledger).runs())
+    assert [one.run for one in found if not one.same] == []
+    rules = {r["rule"] for one in found for d in one.decisions for r in d.was.get("reasons", ())}
+    assert {"budgets", "few"} <= rules

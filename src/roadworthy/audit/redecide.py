@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import combinations
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from roadworthy.audit.laws import Laws
@@ -59,6 +60,11 @@ Undecided = Literal["erased", "sealed", "no_contract", "no_beginning", "unreadab
 
 NEAR: Final = 12
 """How many places of a run before and after the written one are tried, where calls ran side by side."""
+
+FAR: Final = 60
+"""How many places before the written one, where a call was allowed first and then denied by what others had taken."""
+MOST_TAKEN_BACK: Final = 6
+"""How many calls that were taken back again are tried as counted at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,26 +396,50 @@ class _Run:
     def _near(self, found: Sequence[Decision]) -> tuple[list[Decision], bool]:
         """Decide what differs again at other places near its own: side by side, others may have come before or after.
 
-        Only what other calls wrote is moved; what the decision itself follows from stays before it.
+        Only what other calls wrote is moved; what the decision itself follows from stays before it. What another call
+        had counted in the memory of its process before it was denied by a budget or a key counts, too.
         """
         mended, moved = list(found), False
         places = {entry.seq: at for at, entry in enumerate(self.entries)}
         for n, one in enumerate(found):
             if one.same or one.what not in ("verdict", "said"):
                 continue
-            at = places[one.seq]
-            entry = self.entries[at]
-            for place in (p for step in range(1, NEAR + 1) for p in (at - step, at + step)):
-                if not 0 < place <= len(self.entries):
-                    continue
-                mine = root_of(entry.cause)
-                kept = [e for e in self.entries[:place] if e.seq != entry.seq and not _continues(e, mine, entry)]
-                opening = [e for e in self.entries[:at] if e.kind == "action" and e.body["id"] == mine]
-                again = _Pass(self, [*(e for e in kept if e not in opening), *opening, entry], only=entry.seq).go()
-                if again and again[-1].same:
-                    mended[n], moved = again[-1], True
-                    break
+            again = self._elsewhere(places[one.seq])
+            if again is not None:
+                mended[n], moved = again, True
         return mended, moved
+
+    def _elsewhere(self, at: int) -> Decision | None:
+        """A decision at another place near its own where it comes out as it was written; None where it does nowhere."""
+        entry = self.entries[at]
+        mine = root_of(entry.cause)
+        opening = [e for e in self.entries[:at] if e.kind == "action" and e.body["id"] == mine]
+        taken_back = self._taken_back(at)
+        several = range(len(taken_back) + 1)
+        tried = [taken_back[:n] for n in several] + [list(some) for n in (1, 2) for some in combinations(taken_back, n)]
+        near = [p for step in range(1, NEAR + 1) for p in (at - step, at + step)]
+        # A call that others kept back was decided when it began, and its denial is written after theirs.
+        began = [p for p in range(at - NEAR - 1, max(0, at - FAR), -1) if taken_back and self.entries[p].at >= entry.at]
+        places = [p for p in (at, *near, *began) if 0 < p <= len(self.entries)]
+        for counted in tried:
+            for place in places:
+                kept = [e for e in self.entries[:place] if e.seq != entry.seq and not _continues(e, mine, entry)]
+                order = [*(e for e in kept if e not in opening), *opening, entry]
+                again = _Pass(self, order, only=entry.seq, counted=counted).go()
+                if again and again[-1].same:
+                    return again[-1]
+        return None
+
+    def _taken_back(self, at: int) -> list[Body]:
+        """Calls near a place that their process had counted, until a budget or a key of all runs kept them back."""
+        session = session_of(self.id, self.entries[at].cause)
+        found: list[Body] = []
+        for entry in self.entries[max(0, at - 2 * NEAR) : at + 2 * NEAR]:
+            late = entry.kind == "verdict" and _code_of(entry.body) in ("budget", "same_key", CARRIED_BEFORE)
+            action = self.story.actions.get(root_of(entry.cause))
+            if late and action is not None and entry.seq != self.entries[at].seq:
+                found += [action] if session_of(self.id, entry.cause) == session else []
+        return sorted(found, key=lambda body: number_of(self.id, str(body["id"])))[:MOST_TAKEN_BACK]
 
 
 def _continues(entry: Entry, action: str, decision: Entry) -> bool:
@@ -465,9 +495,15 @@ def _made_up(body: Body) -> bool:
 class _Pass:
     """One pass over a run's entries in one order."""
 
-    def __init__(self, run: _Run, entries: Sequence[Entry], *, only: int | None = None) -> None:
-        """`only`: the seq of the one entry whose decision is wanted; those before it are merely fed."""
+    def __init__(
+        self, run: _Run, entries: Sequence[Entry], *, only: int | None = None, counted: Sequence[Body] = ()
+    ) -> None:
+        """`only`: the seq of the one entry whose decision is wanted; those before it are merely fed.
+
+        `counted`: calls that count as made at that decision, though nothing came of them.
+        """
         self.run = run
+        self.counted = counted
         self.deciding = run.deciding
         self.entries = entries
         self.only = only
@@ -629,6 +665,11 @@ class _Pass:
     def _verdict(self, memory: _Memory, entry: Entry) -> None:
         action = self.run.story.actions[root_of(entry.cause)]
         body: Body = {}
+        for one in self.counted:
+            tool = memory.policy.tools.get(str(one["tool"]))
+            args = normalise(tool, one["args"]) if tool is not None else None
+            if tool is not None and isinstance(args, dict):
+                memory.state.reserve(tool, args)
         for before in self._moments(entry):
             memory.follow(before)
             body = _bytes_of(self._again(memory, entry, action))
@@ -745,6 +786,8 @@ class _Pass:
             # A held action that cannot be carried any more ends without being counted first.
             ends = "~" in str(entry.cause) and approval is not None and not goes_on
             told = None if ends else told_of_denial(policy, state, action, verdict)[0]
+            if goes_on and self.only is not None and "told" not in entry.body:
+                told = None  # it was denied later than it was allowed: others may have ended the run meanwhile
             return verdict_body(verdict, enforce=True, told=told)
         return verdict_body(verdict, enforce=enforce)
 
