@@ -1,4 +1,4 @@
-"""Tests that need LangGraph, AutoGen and CrewAI; `make test-frameworks` runs them in an environment that has them."""
+"""Tests that need the agent frameworks; `make test-frameworks` runs them in an environment that has them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-_MISSING = [name for name in ("langgraph", "langchain", "autogen_agentchat", "crewai") if find_spec(name) is None]
+_NEEDED = ("langgraph", "langchain", "autogen_agentchat", "crewai", "agents")
+_MISSING = [name for name in _NEEDED if find_spec(name) is None]
 
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "adapters")]
 pytest.register_assert_rewrite("conformance")
@@ -22,7 +23,7 @@ if not _MISSING:
     # Frameworks warn while they are imported, and here warnings are errors; the tests themselves stay strict.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in ("autogen_agentchat.agents", "langchain.agents", "roadworthy.examples.scripted.crewai"):
+        for name in ("autogen_agentchat.agents", "langchain.agents", "roadworthy.examples.scripted.crewai", "agents"):
             import_module(name)
 
 

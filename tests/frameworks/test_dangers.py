@@ -24,6 +24,7 @@ def _dangers() -> Any:
 
 
 dangers = _dangers()
+FRAMEWORKS = ["langgraph", "autogen", "crewai", "openai_agents"]
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,13 @@ def contract() -> Contract:
     return Contract.load(Path(desk.__file__).parent / "contract.yaml")
 
 
-@pytest.mark.parametrize("framework", ["langgraph", "autogen", "crewai"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_with_the_gate_none_of_it_happens(contract: Contract, framework: str) -> None:
     agent = importlib.import_module(f"roadworthy.examples.desk.agents.{framework}").agent
     assert dangers.Watched(contract, agent, dangers.scenarios(contract), enforce=True).dangers(1) == {}
 
 
-@pytest.mark.parametrize("framework", ["langgraph", "autogen", "crewai"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_without_the_gate_much_of_it_happens(contract: Contract, framework: str) -> None:
     agent = importlib.import_module(f"roadworthy.examples.desk.agents.{framework}").agent
     found = dangers.Watched(contract, agent, dangers.scenarios(contract), enforce=False).dangers(1)

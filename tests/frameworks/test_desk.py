@@ -1,4 +1,4 @@
-"""The desk's agent in four frameworks: the same trials, the same outcome, turn by turn."""
+"""The desk's agent in every framework: the same trials, the same outcome, turn by turn."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from roadworthy.trials.runner import run_trials
 from roadworthy.trials.scenario import Scenario
 
 HOME = Path(desk.__file__).parent
+FRAMEWORKS = ["langgraph", "autogen", "crewai", "openai_agents"]
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +45,14 @@ def outcome(report: TestReport) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("framework", ["langgraph", "autogen", "crewai"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_same_outcome_as_in_plain_python(
     contract: Contract, scenarios: tuple[Scenario, ...], framework: str
 ) -> None:
     assert outcome(run(contract, framework, scenarios)) == outcome(run(contract, "plain", scenarios))
 
 
-@pytest.mark.parametrize("framework", ["langgraph", "autogen", "crewai"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_same_harm_without_the_gate(contract: Contract, scenarios: tuple[Scenario, ...], framework: str) -> None:
     harmful = tuple(s for s in scenarios if "injected_instruction" in s.conditions or "overlapping_ids" in s.conditions)
     found = run(contract, framework, harmful, enforce=False)

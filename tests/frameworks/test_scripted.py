@@ -1,4 +1,4 @@
-"""The bridges: one script, three frameworks, the same messages and the same talk."""
+"""The bridges: one script, every framework, the same messages and the same talk."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 from typing import Any, cast
 
 import pytest
+from agents import Agent as OpenAIAgent
+from agents import RunConfig, Runner, function_tool
 from autogen_agentchat.agents import AssistantAgent
 from autogen_core.models import AssistantMessage, UserMessage
 from autogen_core.tools import FunctionTool
@@ -15,7 +17,7 @@ from crewai import Agent
 from crewai.tools import tool as crew_tool  # pyright: ignore[reportUnknownVariableType]  # overloads without types
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]  # generic over unknown schemas
 
-from roadworthy.examples.scripted import autogen, crewai, langgraph
+from roadworthy.examples.scripted import autogen, crewai, langgraph, openai_agents
 from roadworthy.examples.scripted.messages import Message, ToolSchema
 
 
@@ -137,6 +139,16 @@ async def test_crewai_async_is_the_same() -> None:
         )
         said = await agent.akickoff(copy.deepcopy(CONVERSATION))
     check(script, said.raw)
+
+
+async def test_openai_agents_hand_over_openai_messages() -> None:
+    script = Script()
+    agent: OpenAIAgent[Any] = OpenAIAgent(
+        name="desk", instructions="Be kind.", model=openai_agents.model(script), tools=[function_tool(find_user)]
+    )
+    given = cast("Any", copy.deepcopy(CONVERSATION))
+    result = await Runner.run(agent, given, run_config=RunConfig(tracing_disabled=True))
+    check(script, result.final_output)
 
 
 def test_quiet_puts_the_environment_back(monkeypatch: pytest.MonkeyPatch) -> None:

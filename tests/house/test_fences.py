@@ -291,7 +291,7 @@ def frameworks() -> None:
     """Frameworks warn while they are imported, and here warnings are errors; the pages themselves stay strict."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in ("autogen_agentchat.agents", "langchain.agents", "roadworthy.examples.scripted.crewai"):
+        for name in ("autogen_agentchat.agents", "langchain.agents", "roadworthy.examples.scripted.crewai", "agents"):
             import_module(name)
 
 

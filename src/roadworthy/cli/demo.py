@@ -46,12 +46,13 @@ FRAMEWORKS: Mapping[str, Framework] = {
     "langgraph": Framework(module="langchain", trials=12),
     "autogen": Framework(module="autogen_agentchat", trials=8),
     "crewai": Framework(module="crewai", trials=4),
+    "openai-agents": Framework(module="agents", trials=8),
 }
 """By the name that `--framework` takes."""
 
 
 def command(
-    framework: Annotated[str, typer.Option(help="plain, langgraph, autogen or crewai.")] = "plain",
+    framework: Annotated[str, typer.Option(help="plain, langgraph, autogen, crewai or openai-agents.")] = "plain",
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of each scenario.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal trials, in every framework.")] = 0,
     html: Annotated[Path | None, typer.Option(help="The report; default: report.html in the folder of --out.")] = None,
@@ -161,7 +162,7 @@ class _Plan:
             contract_file=home / "contract.yaml",
             scenarios=load_scenarios(home / "scenarios", contract=contract),
             scenarios_folder=home / "scenarios",
-            agent=f"roadworthy.examples.desk.agents.{framework}:agent",
+            agent=f"roadworthy.examples.desk.agents.{framework.replace('-', '_')}:agent",
             framework=framework,
             trials=trials,
             seed=seed,

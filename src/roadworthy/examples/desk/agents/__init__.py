@@ -1,1 +1,1 @@
-"""The same agent four times: plain Python, LangGraph, AutoGen and CrewAI, each driven by the scripted model."""
+"""The same agent in plain Python and in every framework, each driven by the scripted model."""
