@@ -207,7 +207,7 @@ def test_a_server_that_is_gone_for_longer_is_named_and_nothing_is_written(
 def test_where_nobody_knows_what_became_of_a_commit_nothing_more_is_written(
     wire: Wire, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadworthy.ledger.postgres.BUSY_S", 0.2)
+    monkeypatch.setattr("roadworthy.ledger.postgres.DOUBT_S", 0.2)
     with Ledger.open(wire.url) as ledger:
         ledger.append([make(0)])
 

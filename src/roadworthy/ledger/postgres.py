@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from roadworthy.ledger.server import Session
     from roadworthy.ledger.vault import Vault
 
+DOUBT_S: Final = 30.0
+"""Seconds to wait for a server that hung up in the middle of a commit, until it says what became of that."""
+
 _IDLE: Final = 8
 """Connections that are kept open for reading."""
 
@@ -374,7 +377,7 @@ class PostgresStore:
     def _was_committed(self, transaction: str, made: Composed) -> bool:
         """Whether a commit was made whose acknowledgement was lost. Raises LedgerError where nobody can say."""
         self._hang_up()
-        until = time.monotonic() + BUSY_S
+        until = time.monotonic() + DOUBT_S
         while True:
             try:
                 with contextlib.closing(self._server.session(read_only=True)) as session:
@@ -391,7 +394,7 @@ class PostgresStore:
                         "any more, so that nobody knows whether the last entries were written: see to the server, then "
                         "open the ledger again"
                     ) from cause
-            if time.monotonic() > until + BUSY_S:
+            if time.monotonic() > until + DOUBT_S:
                 raise LedgerError(
                     f"the ledger {self.name}: the server has not ended the last commit, and does not say what becomes "
                     "of it: see to the server, then open the ledger again"
