@@ -44,6 +44,8 @@ class Book:
     cosigned: list[str] = field(default_factory=list[str])
     runs: dict[str, int] = field(default_factory=dict[str, int])
     vkeys: list[str] = field(default_factory=list[str])
+    controls: bool = False
+    """Checkpoints say which stops, levels and signatures there are."""
     pruned: set[int] = field(default_factory=set[int])
     """Where the groups begin of which the hashes alone are left."""
 
@@ -97,7 +99,14 @@ class Book:
         """The text of the checkpoint over the first entries."""
         size = len(self.heads) if size is None else size
         root = root_of([leaf_hash(head) for head in self.heads[:size]])
-        return Checkpoint(origin=f"roadworthy/{ID}", size=size, root=root).text()
+        more: tuple[str, ...] = ()
+        if self.controls:
+            count, digest = 0, bytes(32)
+            for head in self.heads[:size]:
+                if json.loads(head)["kind"] in ("level", "stop", "signature"):
+                    count, digest = count + 1, hashlib.sha256(digest + leaf_hash(head)).digest()
+            more = (f"controls {count} {base64.b64encode(digest).decode()}",)
+        return Checkpoint(origin=f"roadworthy/{ID}", size=size, root=root, extensions=more).text()
 
     def note(self, size: int | None = None) -> str:
         text = self.text(size)
@@ -348,6 +357,18 @@ def test_a_number_that_two_programs_may_read_apart_is_found(number: bytes) -> No
     (head,), _ = made.groups[2]
     made.groups[2] = [head.replace(b'"contract":"d"', b'"contract":' + number)], None
     assert "head" in codes(check(made.export(), keys=trusted(made)))
+
+
+def test_a_checkpoint_that_leaves_a_stop_out_is_found() -> None:
+    made = book(controls=True)
+    made.add([("stop", {"capability": None, "lifted": False})])
+    made.add([("heard", {})], run="r1")
+    assert check(made.export(), keys=trusted(made)).intact
+    lines = made.lines()
+    text = made.text().replace("controls 1 ", "controls 2 ")
+    assert made.key is not None
+    lines[-1]["checkpoint"] = f"{text}\n{made.key.sign(text)}"
+    assert codes(check([canonical(line) + b"\n" for line in lines], keys=trusted(made))) == {"checkpoint"}
 
 
 def test_something_encrypted_that_no_entry_speaks_of_is_found() -> None:

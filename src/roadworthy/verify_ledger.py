@@ -193,6 +193,8 @@ class Checkpoint:
     root: bytes
     text: str
     """What is signed: three lines or more, each with its line feed."""
+    extensions: tuple[str, ...]
+    """The lines after the first three."""
     signatures: tuple[tuple[str, bytes, bytes], ...]
     """Name, key id and signature of each line below it."""
 
@@ -225,7 +227,14 @@ class Checkpoint:
             if len(data) < 5:
                 raise Misfit(f"the signature of {found[1]} is too short")
             signatures.append((found[1], data[:4], data[4:]))
-        return cls(origin=origin, size=int(size), root=digest, text=text, signatures=tuple(signatures))
+        return cls(
+            origin=origin,
+            size=int(size),
+            root=digest,
+            text=text,
+            extensions=tuple(lines[3:]),
+            signatures=tuple(signatures),
+        )
 
     def signed_by(self, key: Key) -> bool:
         """Whether a log's key has signed it. A second signature under the key's name and id must be good, too."""
@@ -423,6 +432,7 @@ class Report:
 
 _HEAD: Final = frozenset(("at", "body", "cause", "i", "kind", "run", "run_seq", "sealed", "seq", "v", "world"))
 _WORLDS: Final = frozenset(("test", "shadow", "production"))
+_CONTROLS: Final = frozenset(("level", "stop", "signature"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BEYOND: Final = 2**63
 """Above every number of a head: places, and times in microseconds."""
@@ -496,6 +506,7 @@ class Audit:
         self._open: dict[tuple[str, str], int] = {}
         self._doubts: dict[tuple[str, str], int] = {}
         self._given_up: list[tuple[int, int]] = []
+        self._controls = 0, bytes(32)
         for size in sizes:
             self.want(size)
 
@@ -587,6 +598,9 @@ class Audit:
         self._time(seq, head)
         self._story(seq, head)
         kind = head["kind"]
+        if kind in _CONTROLS:
+            count, digest = self._controls
+            self._controls = count + 1, hashlib.sha256(digest + leaf_hash(data)).digest()
         if kind == "key":
             self.keys.take(seq, head["body"])
         elif kind == "prune":
@@ -696,7 +710,15 @@ class Audit:
             )
         elif last.root != self.tree.root:
             add("root", "the entries do not give the root of the last checkpoint: something in them was changed")
+        elif self._other_controls(last):
+            add("checkpoint", "the last checkpoint is about other stops, levels and signatures than the entries hold")
         return self._signed(last, trusted)
+
+    def _other_controls(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint says of what controls gates another hash than comes out; some say nothing of it."""
+        said = [line for line in checkpoint.extensions if line.startswith("controls ")]
+        count, digest = self._controls
+        return bool(said) and said != [f"controls {count} {base64.b64encode(digest).decode()}"]
 
     def _origin(self, checkpoint: Checkpoint) -> None:
         if self.ledger is not None and checkpoint.origin != f"roadworthy/{self.ledger}":

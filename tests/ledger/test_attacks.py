@@ -537,8 +537,12 @@ def test_a_tail_cut_off_with_the_checkpoint_of_then_is_found_by_memory_and_by_a_
 
 
 def resign(db: Connection, key: LogKey) -> None:
+    """Make tree and checkpoint anew, with what stops and levels there are as it was."""
+    (before,) = db.execute("SELECT note FROM tip").fetchone()
+    extensions = before.partition("\n\n")[0].split("\n")[3:]
     chain_anew(db)
     (text,) = db.execute("SELECT note FROM tip").fetchone()
+    text = "\n".join([*text.split("\n")[:3], *extensions, ""])
     db.execute("UPDATE tip SET note = ?", (f"{text}\n{key.sign(text)}",))
 
 
