@@ -72,9 +72,3 @@ def recent_runs(*, world: bool) -> Select[Any]:
     if world:
         found = found.join(groups, groups.c.first == spans.c.begin).where(groups.c.world == bindparam("world"))
     return found
-
-
-def run_end() -> Select[Any]:
-    """The highest run_seq of a `run`."""
-    ends = (groups.c.run_first + groups.c.last - groups.c.first).label("ends")
-    return select(ends).where(groups.c.run == bindparam("run")).order_by(groups.c.run_first.desc()).limit(_ONE)

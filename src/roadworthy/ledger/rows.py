@@ -28,7 +28,7 @@ MAX_BODY = 4 * 2**20
 """Bytes that the body of one entry may have."""
 
 MAX_NAME = 2_000
-"""Bytes that the name of a run or a cause may have, in UTF-8: not every engine finds rows by more."""
+"""Bytes that the name of a run may have, in UTF-8: not every engine finds rows by more."""
 
 _ALWAYS_FITS = 200
 """Characters: so many have fewer bytes than that, whatever they are."""
@@ -88,14 +88,16 @@ def row_of(draft: Draft, public: Mapping[str, Any] | None = None) -> Row:
         raise LedgerError(
             f"an entry of kind {kind!r} belongs to no run, and this one names {draft.run!r}: leave it out"
         )
-    for name in (draft.run, draft.cause):
-        if name is not None and (len(name) > _ALWAYS_FITS or "\x00" in name or not name.isascii()):
-            _check_text(name, kind)
+    run, cause = draft.run, draft.cause
+    if run is not None and (len(run) > _ALWAYS_FITS or "\x00" in run or not run.isascii()):
+        _check_run(run, kind)
+    if cause is not None and not cause.isascii():
+        _check_text(cause, kind)
     try:
         at = _microseconds(draft.at)
-    except (TypeError, ValueError) as cause:
-        raise LedgerError(f"an entry of kind {kind!r} cannot be written: {cause}; times are aware") from cause
-    return at, world, draft.run, kind, draft.cause, written(draft.body if public is None else public, kind)
+    except (TypeError, ValueError) as wrong:
+        raise LedgerError(f"an entry of kind {kind!r} cannot be written: {wrong}; times are aware") from wrong
+    return at, world, run, kind, cause, written(draft.body if public is None else public, kind)
 
 
 def written(body: Any, kind: str, count: int = 1) -> bytes:
@@ -115,22 +117,25 @@ def written(body: Any, kind: str, count: int = 1) -> bytes:
     return found
 
 
-def _check_text(name: str, kind: str) -> None:
+def _check_text(name: str, kind: str) -> int:
+    """How many bytes a name of a run or a cause has."""
     try:
-        size = len(name.encode())
+        return len(name.encode())
     except UnicodeEncodeError as cause:
         raise LedgerError(
             f"an entry of kind {kind!r} cannot be written: the name {name!r} of its run or cause is no UTF-8 ({cause})"
         ) from cause
+
+
+def _check_run(run: str, kind: str) -> None:
+    size = _check_text(run, kind)
     if size > MAX_NAME:
         raise LedgerError(
-            f"an entry of kind {kind!r} cannot be written: the name {name[:40]!r}… of its run or cause has {size:,} "
-            f"bytes, and {MAX_NAME:,} is the most"
+            f"an entry of kind {kind!r} cannot be written: the name {run[:40]!r}… of its run has {size:,} bytes, and "
+            f"{MAX_NAME:,} is the most"
         )
-    if "\x00" in name:
-        raise LedgerError(
-            f"an entry of kind {kind!r} cannot be written: the name {name!r} of its run or cause holds a zero byte"
-        )
+    if "\x00" in run:
+        raise LedgerError(f"an entry of kind {kind!r} cannot be written: the name {run!r} of its run holds a zero byte")
 
 
 @lru_cache(maxsize=8)

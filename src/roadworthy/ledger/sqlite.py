@@ -17,20 +17,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from sqlalchemy import Select, Table, bindparam, func, literal_column, select, text
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.dialects import sqlite as dialects
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 from roadworthy.core.errors import Conflict, LedgerError
+from roadworthy.ledger import queries
 from roadworthy.ledger.compose import ORIGIN, Composer, Tip
 from roadworthy.ledger.engine import Append, Busy, Outdated
 from roadworthy.ledger.heads import Group
 from roadworthy.ledger.merkle import leaf_hash
-from roadworthy.ledger.rows import CONTROLS, LOOKED_FOR
+from roadworthy.ledger.rows import LOOKED_FOR
 from roadworthy.ledger.schema import (
-    OF_A_RUN,
     VERSION,
     about,
     accounts,
@@ -84,30 +84,12 @@ def _insert(table: Table) -> str:
 
 @cache
 def _groups(*, run: bool, world: bool, kind: bool, sought_kind: bool) -> str:
-    found: Select[Any] = select(groups).where(groups.c.last > bindparam("after"))
-    if run:
-        found = found.where(groups.c.run == bindparam("run"))
-    else:
-        # The group that holds the entry after, or begins there: `last` has no index, `first` has.
-        least = select(func.coalesce(func.max(groups.c.first), literal_column("0")))
-        least = least.where(groups.c.first <= bindparam("after") + literal_column("1"))
-        found = found.where(groups.c.first >= least.scalar_subquery())
-    if world:
-        found = found.where(groups.c.world == bindparam("world"))
-    if sought_kind:
-        holder = groups.alias()
-        ends = select(func.max(holder.c.first)).where(holder.c.first <= sought.c.seq).scalar_subquery()
-        places = select(ends).where(sought.c.kind == bindparam("kind"), sought.c.seq > bindparam("after"))
-        found = found.where(groups.c.first.in_(places))
-    elif kind:
-        found = found.where(text("instr(',' || kinds || ',', ',' || :kind || ',') > 0"))
-    return _sql(found.order_by(groups.c.run_first if run else groups.c.first)) + _LIMIT
+    return _sql(queries.groups_after(run=run, world=world, kind=kind, sought_kind=sought_kind)) + _LIMIT
 
 
 @cache
 def _sought() -> str:
-    found = select(sought.c.seq).where(sought.c.kind == bindparam("kind"), sought.c.seq > bindparam("after"))
-    return _sql(found.order_by(sought.c.seq))
+    return _sql(queries.places_after())
 
 
 @cache
@@ -140,25 +122,12 @@ def _keep_claim() -> str:
 
 @cache
 def _controls() -> str:
-    kinds = text("sought.kind IN ({})".format(", ".join(f"'{kind}'" for kind in CONTROLS)))
-    holder = groups.alias()
-    ends = select(func.max(holder.c.first)).where(holder.c.first <= sought.c.seq).scalar_subquery()
-    places = select(ends).where(kinds, sought.c.seq > bindparam("after"))
-    return _sql(select(groups).where(groups.c.first.in_(places)).order_by(groups.c.first))
+    return _sql(queries.controls_after())
 
 
 @cache
 def _recent_runs(*, world: bool) -> str:
-    spans = (
-        select(groups.c.run, func.min(groups.c.first).label("begin"), func.max(groups.c.last).label("ends"))
-        .where(OF_A_RUN, func.length(groups.c.heads) > literal_column("0"))
-        .group_by(groups.c.run)
-        .subquery()
-    )
-    found = select(spans.c.run).order_by(spans.c.ends.desc())
-    if world:
-        found = found.join(groups, groups.c.first == spans.c.begin).where(groups.c.world == bindparam("world"))
-    return _sql(found) + _LIMIT
+    return _sql(queries.recent_runs(world=world)) + _LIMIT
 
 
 _RUN_END: Final = "SELECT run_first + last - first FROM groups WHERE run = ? ORDER BY run_first DESC LIMIT 1"
@@ -659,6 +628,9 @@ class _Medium:
     def claimed(self, key: str) -> str | None:
         found = self._connection.execute(_claimed(), {"key": key}).fetchone()
         return None if found is None else str(found[0])
+
+    def controls(self, after: int) -> list[Group]:
+        return [Group(*row) for row in self._connection.execute(_controls(), {"after": after})]
 
     def run_end(self, run: str) -> int:
         found = self._connection.execute(_RUN_END, (run,)).fetchone()
