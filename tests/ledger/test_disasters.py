@@ -65,7 +65,9 @@ def test_nothing_acknowledged_is_lost_by_kill_9(book: Path) -> None:
         assert first.stdout is not None
         assert second.stdout is not None
         for _ in range(rng.randrange(1, 60)):
-            acknowledged.append(first.stdout.readline().strip())
+            line = first.stdout.readline()
+            assert line, "the writer ended by itself"
+            acknowledged.append(line.strip())
         for process in two:
             process.kill()
         for process in two:

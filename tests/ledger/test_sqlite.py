@@ -151,6 +151,22 @@ def test_a_damaged_entry_is_named(written: Path) -> None:
         list(ledger.entries())
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"body": []}, {"body": None}, {"body": {"$float": "1"}}, {"seq": "3"}, {"seq": True}, {"run_seq": 1.5},
+        {"i": None}, {"at": "now"}, {"kind": {}}, {"kind": None}, {"world": 7}, {"run": ["r"]}, {"cause": 7},
+        {"body": {"x": {"$bytes": "no"}}}, {"body": {"x": {"$int": []}}},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_an_entry_in_which_anything_stands_is_damaged(written: Path, odd: dict[str, Any]) -> None:
+    """Whoever reads on could only guess what is meant."""
+    assert rewrite(written, lambda head: {**head, **odd} if head["seq"] == 3 else None)
+    with Ledger.open(written, read_only=True) as ledger, pytest.raises(LedgerError, match="damaged"):
+        list(ledger.entries())
+
+
 def test_a_time_out_of_the_calendar_is_named(written: Path) -> None:
     assert rewrite(written, lambda head: {**head, "at": 2**62} if head["seq"] == 3 else None)
     with Ledger.open(written) as ledger, pytest.raises(LedgerError, match="is no time"):
@@ -246,3 +262,24 @@ def test_a_full_disk_loses_nothing(script: Script, tmp_path: Path) -> None:
         pytest.skip("a small disk of one's own needs the right to mount one")
     wrap = ("unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh")
     _check_full(script(_FILL, room / "runs.db", "disk", wrap=wrap), "the disk is full")
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("how", ["its place", "its content", "the last of two"])
+def test_a_stop_that_was_taken_out_is_missed(tmp_path: Path, make: Make, how: str, signed: bool) -> None:
+    vault = tmp_path / "vault.db" if signed else None
+    (tmp_path / "book").mkdir()
+    path = tmp_path / "book" / "runs.db"
+    with Ledger.open(path, vault=vault) as ledger:
+        ledger.append([make(n) for n in range(300)])
+        ledger.append([make(1, run=None, kind="stop", body={"because": "harm", "capability": None})])
+        ledger.append([make(2, run=None, kind="level", body={"level": "shadow"})])
+        ledger.append([make(n) for n in range(300)])
+    if how == "its place":
+        _edit(path, "DELETE FROM sought WHERE kind = 'stop'")
+    elif how == "its content":
+        assert rewrite(path, lambda head: {**head, "kind": "release"} if head["kind"] == "stop" else None, mend=False)
+    else:
+        _edit(path, "DELETE FROM sought WHERE kind = 'level'")
+    with pytest.raises(LedgerError, match="stops, levels or signatures were taken out of it or changed"):
+        Ledger.open(path, vault=vault)

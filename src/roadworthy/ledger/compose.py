@@ -14,7 +14,9 @@ from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.ledger.engine import Append
 from roadworthy.ledger.guards import Tally
 from roadworthy.ledger.heads import Bundle, Group, bundles, entry_of_head, placed
-from roadworthy.ledger.tree import EMPTY, Frontier, Tile
+from roadworthy.ledger.merkle import leaf_hash
+from roadworthy.ledger.rows import CONTROLS
+from roadworthy.ledger.tree import EMPTY, Controls, Frontier, Tile
 
 if TYPE_CHECKING:
     from roadworthy.ledger.checkpoint import LogKey, Note
@@ -73,6 +75,10 @@ class Medium(Protocol):
         """The edge of the tree over the entries that are there, by tiles and heads."""
         ...
 
+    def controls(self, after: int) -> Sequence[Group]:
+        """Groups that hold entries of the kinds of CONTROLS with seq > after, in order."""
+        ...
+
 
 @dataclass(slots=True)
 class Composed:
@@ -83,6 +89,8 @@ class Composed:
     """The key that is in use after it."""
     results: list[list[Group] | Conflict]
     """What came of each append: its groups, or the guard that did not hold."""
+    controls: Controls
+    """The hash over all stops and the like after it."""
     groups: list[Group] = field(default_factory=list[Group])
     sought: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     tiles: list[Tile] = field(default_factory=list[Tile])
@@ -104,6 +112,9 @@ class Composer:
         self._noted = False
         self._tip: Tip | None = None
         self._edge = Frontier()
+        self._controls = Controls()
+        self._controlled = 0
+        """The seq up to which they were counted."""
         self._runs: dict[str, int] = {}
         self.moved = 0
         """How often somebody else had written since the last commit."""
@@ -127,6 +138,8 @@ class Composer:
         if self._tip is not None:
             self.moved += 1
         self._runs.clear()
+        if tip.size < self._edge.size and self._tip is not None:
+            raise self._changed(f"it had {self._edge.size} entries, and has {tip.size} now")
         self._edge = self.checked(tip, medium)
         self._tip = tip
 
@@ -149,6 +162,11 @@ class Composer:
             raise self._changed(f"its last checkpoint is for {said.size} entries of {said.origin!r}")
         if said.root != edge.root():
             raise self._changed("its last entries are not those that its last checkpoint was written for")
+        controls = self._counted(tip.size, medium)
+        # A ledger of an earlier form has no such line until its next commit.
+        if said.extensions != controls.lines() and (said.extensions or note.signatures):
+            raise self._changed("stops, levels or signatures were taken out of it or changed")
+        self._controls, self._controlled = controls, tip.size
         if not note.signatures:
             self._begin()
         elif self._keys is None:
@@ -160,6 +178,15 @@ class Composer:
             self.key = self._signer(note, self._keys)
             self._signed()
         return edge
+
+    def _counted(self, size: int, medium: Medium) -> Controls:
+        """The hash over the stops and the like that are there. Raises LedgerError for what is no entry."""
+        found = self._controls
+        for group in medium.controls(self._controlled):
+            for seq, line in enumerate(group.lines, start=group.first):
+                if self._controlled < seq <= size and entry_of_head(line).kind in CONTROLS:
+                    found = found.plus(leaf_hash(line))
+        return found
 
     def _begin(self) -> None:
         """Take a key for a ledger that nobody has signed. Raises LedgerError where somebody had."""
@@ -207,7 +234,7 @@ class Composer:
         assert self._tip is not None, "follow() comes first"
         edge = self._edge
         seq = edge.size
-        composed = Composed(self._tip, self.key, [])
+        composed = Composed(self._tip, self.key, [], self._controls)
         tally: Tally | None = None
         leaves: list[bytes] = []
         if self.key is not None and _GAP not in self._tip.note:
@@ -225,9 +252,13 @@ class Composer:
         if tally is not None:
             composed.totals, composed.claims = tally.totals, tally.claims
         if leaves:
+            first = edge.size + 1
             composed.tiles = edge.extend(leaves)
             composed.key = self._successor(composed)
-            composed.tip = Tip(edge.size, self._note(edge, composed.key))
+            for kind, at in composed.sought:
+                if kind in CONTROLS:
+                    composed.controls = composed.controls.plus(leaves[at - first])
+            composed.tip = Tip(edge.size, self._note(edge, composed.controls, composed.key))
         return composed
 
     def _successor(self, composed: Composed) -> LogKey | None:
@@ -266,8 +297,9 @@ class Composer:
         composed.groups += written
         return seq, written
 
-    def _note(self, edge: Frontier, key: LogKey | None) -> str:
-        text = f"{self.origin}\n{edge.size}\n{base64.b64encode(edge.root()).decode()}\n"
+    def _note(self, edge: Frontier, controls: Controls, key: LogKey | None) -> str:
+        lines = (self.origin, str(edge.size), base64.b64encode(edge.root()).decode(), *controls.lines())
+        text = "".join([f"{line}\n" for line in lines])
         if self.key is None or key is None:
             return text
         later = "" if key is self.key else key.sign(text)
@@ -276,6 +308,7 @@ class Composer:
     def keep(self, composed: Composed) -> None:
         """The commit was made."""
         self._tip = composed.tip
+        self._controls, self._controlled = composed.controls, composed.tip.size
         self.key = composed.key
         if self.key is not None and _GAP in self._tip.note:
             self._signed()

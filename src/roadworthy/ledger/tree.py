@@ -5,6 +5,7 @@ RFC 6962, section 2.1; tiles as in C2SP tlog-tiles: 256 hashes of one height, co
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -18,6 +19,25 @@ _KEPT: Final = 64
 _HASH: Final = 32
 EMPTY: Final = sha256(b"").digest()
 """The root of a tree without leaves."""
+
+
+class Controls(NamedTuple):
+    """A hash over all entries that change what gates may do, such as stops, in order.
+
+    It stands in the checkpoint, so that taking such an entry out of the tables is noticed by whoever goes by them:
+    each hash is SHA-256 over the one before and the leaf hash of the entry.
+    """
+
+    number: int = 0
+    digest: bytes = bytes(_HASH)
+
+    def plus(self, leaf: bytes) -> Controls:
+        """With one more, by its leaf hash."""
+        return Controls(self.number + 1, sha256(self.digest + leaf).digest())
+
+    def lines(self) -> tuple[str, ...]:
+        """The extension line of a checkpoint; none where there is no such entry."""
+        return (f"controls {self.number} {base64.b64encode(self.digest).decode()}",) if self.number else ()
 
 
 class Tile(NamedTuple):
