@@ -462,6 +462,26 @@ def test_tables_are_read_as_of_one_moment(server: str, make: Make) -> None:
         assert [row[0] for row in rows] == [2, 3]
 
 
+def test_what_is_given_up_leaves_the_tables_and_the_tree_goes_on(server: str, make: Make) -> None:
+    with Ledger.open(server) as ledger, Ledger.open(server) as other:
+        ledger.append([make(n, run=f"run-{n}", kind="question" if n % 9 == 0 else "heard") for n in range(300)])
+        ledger.append([make(300, run=None, kind="stop")])
+        nodes = [ledger.node(0, 7), ledger.node(8, 0)]
+        ledger.give_up(range(1, 257))
+        assert [entry.body["n"] for entry in ledger.entries()] == list(range(256, 301))
+        assert [entry.body["n"] for entry in ledger.entries(kind="question")] == [261, 270, 279, 288, 297]
+        assert [entry.body["n"] for entry in ledger.controls()] == [300]
+        assert [ledger.node(0, 7), ledger.node(8, 0)] == nodes
+        with raw(server) as connection:
+            assert connection.execute("SELECT count(*) FROM groups WHERE length(heads) = 0").fetchone() == (256,)
+            assert connection.execute("SELECT count(*) FROM sought WHERE seq <= 256").fetchone() == (0,)
+        other.append([make(301)])
+        ledger.append([make(302)])
+    with Ledger.open(server) as ledger:
+        ledger.append([make(303)])
+        assert ledger.size == 304
+
+
 # -- with a vault -----------------------------------------------------------------------------------------------------
 
 
