@@ -75,7 +75,7 @@ format: $(CORE)/.installed ## Format and mend what can be mended
 
 constraints: $(CORE)/.installed ## Pin again, to the newest versions that fit together (UPGRADE= keeps what stands)
 	$(BIN)/uv pip compile pyproject.toml --extra test --extra postgres --extra parquet --extra otel --extra dev --extra docs $(COMPILE) -o constraints/core.txt
-	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev $(COMPILE) -o constraints/frameworks.txt
+	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev --extra dev-frameworks $(COMPILE) -o constraints/frameworks.txt
 	$(BIN)/uv pip compile pyproject.toml bench/requirements.in $(COMPILE) -o constraints/bench.txt
 
 UPGRADE ?= --upgrade
