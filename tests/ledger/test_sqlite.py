@@ -284,3 +284,27 @@ def test_a_stop_that_was_taken_out_is_missed(tmp_path: Path, make: Make, how: st
         _edit(path, "DELETE FROM sought WHERE kind = 'level'")
     with pytest.raises(LedgerError, match="stops, levels or signatures were taken out of it or changed"):
         Ledger.open(path, vault=vault)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("DELETE FROM groups WHERE first = 5", "its entry 3 is not there"),
+        ("UPDATE groups SET run = 'run-0' WHERE first = 6", "its entry 4 is not there"),
+        (
+            "UPDATE groups SET run_first = run_first + 1000 WHERE first = 5",
+            "entry 3 of 'run-0'|its entry 3 is not there",
+        ),
+    ],
+)
+def test_a_run_whose_rows_were_changed_is_not_read_on(path: Path, make: Make, change: str, says: str) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.append([make(n, run=f"run-{n % 2}") for n in range(400)])
+        assert len(list(ledger.entries(run="run-0"))) == 200
+    _edit(path, "DROP INDEX groups_by_run")
+    _edit(path, change)
+    with (
+        Ledger.open(path, read_only=True) as ledger,
+        pytest.raises(LedgerError, match=rf"run 'run-0' .*is not what was written.*({says})"),
+    ):
+        list(ledger.entries(run="run-0"))

@@ -20,7 +20,7 @@ from roadworthy.ledger.address import file_of, on_server
 from roadworthy.ledger.batch import Batch
 from roadworthy.ledger.engine import Store
 from roadworthy.ledger.guards import checked
-from roadworthy.ledger.heads import Bundle, Group, Openers, bundles, entries_of
+from roadworthy.ledger.heads import Bundle, Group, Openers, bundles, entries_of, entry_of_head
 from roadworthy.ledger.merkle import leaf_hash
 from roadworthy.ledger.rows import CONTROLS, Appended, Row, RunSummary, binding, row_of, unpack
 from roadworthy.ledger.signals import signal
@@ -242,22 +242,43 @@ class Ledger:
         after: int = 0,
         limit: int | None = None,
     ) -> Iterator[Entry]:
-        """Entries with seq > after, in order; at most `limit`. Sees what is committed while it reads."""
+        """Entries with seq > after, in order; at most `limit`. Sees what is committed while it reads.
+
+        Raises LedgerError where entries of a run are missing between others, or stand there that are of another one.
+        """
         self._here()
+        pages = self._pages(run=run, kind=kind, world=world, after=after, limit=limit)
+        if run is not None:
+            pages = self._of_run(run, pages, whole=kind is None and world is None and after == 0)
         found = (
-            entry
-            for group in self._pages(run=run, kind=kind, world=world, after=after, limit=limit)
-            for entry in self._read(group, run=run)
-            if entry.seq > after and kind in (None, entry.kind)
+            entry for group in pages for entry in self._read(group) if entry.seq > after and kind in (None, entry.kind)
         )
         return found if limit is None else islice(found, limit)
 
-    def _read(self, group: Group, *, run: str | None = None) -> Sequence[Entry]:
-        if run is not None and not group.heads:
-            raise LedgerError(
-                f"entries {group.first} to {group.last} of run {run} were pruned: they stand in the archive that the "
-                "ledger's `prune` entry names, and the run cannot go on"
-            )
+    def _of_run(self, run: str, groups: Iterator[Group], *, whole: bool) -> Iterator[Group]:
+        """Groups of a run, which follow each other where they are read whole."""
+        expected = 1
+        for group in groups:
+            if not group.heads:
+                raise LedgerError(
+                    f"entries {group.first} to {group.last} of run {run} were pruned: they stand in the archive that "
+                    "the ledger's `prune` entry names, and the run cannot go on"
+                )
+            if whole and group.run_first != expected:
+                raise self._torn(run, f"its entry {expected} is not there")
+            head = entry_of_head(group.lines[0])
+            if (head.run, head.run_seq) != (run, group.run_first):
+                raise self._torn(run, f"entry {group.first} is entry {head.run_seq} of {head.run!r}")
+            yield group
+            expected = group.run_first + group.last - group.first + 1
+
+    def _torn(self, run: str, what: str) -> LedgerError:
+        return LedgerError(
+            f"run {run!r} of the ledger {self.name} is not what was written: {what}. `roadworthy ledger verify` says "
+            "what was changed; restore the ledger from a backup"
+        )
+
+    def _read(self, group: Group) -> Sequence[Entry]:
         return entries_of(group, self._openers, binding(self.id) if group.sealed else b"")
 
     def _pages(
