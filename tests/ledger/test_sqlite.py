@@ -168,6 +168,13 @@ def test_an_entry_in_which_anything_stands_is_damaged(written: Path, odd: dict[s
         list(ledger.entries())
 
 
+@pytest.mark.parametrize("size", ["-1", "'x'", "1.5", "x'00'", "4611686018427387904"])
+def test_a_last_checkpoint_of_impossible_size_ends_no_process(written: Path, size: str) -> None:
+    _edit(written, f"UPDATE tip SET size = {size}")
+    with pytest.raises(LedgerError, match=r"not what was written.*checkpoint"):
+        Ledger.open(written)
+
+
 def test_a_time_out_of_the_calendar_is_named(written: Path) -> None:
     assert rewrite(written, lambda head: {**head, "at": 2**62} if head["seq"] == 3 else None)
     with Ledger.open(written) as ledger, pytest.raises(LedgerError, match="is no time"):

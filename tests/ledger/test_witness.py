@@ -178,6 +178,19 @@ def test_signatures_of_strangers_do_no_harm_and_are_not_kept(witness: Witness) -
     assert stranger not in kept.signatures
 
 
+def test_more_signatures_than_a_log_needs_do_not_end_the_witness(tmp_path: Path) -> None:
+    """As many as a note may have, all of them good: with the witness's own there would be one too many to read."""
+    others = [LogKey.new(LOG.key.name) for _ in range(99)]
+    keys = [LOG.key, *others]
+    text = GROWN.text(100)
+    note = f"{text}\n{''.join(key.sign(text) for key in keys)}"
+    with Witness(tmp_path, [key.vkey for key in keys]) as witness:
+        assert witness.add_checkpoint(request(0, [], note)).status == 200
+        kept = Note.parse(witness.latest(place_of(LOG.key.name)).body)
+        assert kept.checked([LOG.key.verifier, Verifier.parse(witness.vkey)])
+        signed(witness, GROWN, witness.add_checkpoint(GROWN.request(100)))
+
+
 def test_a_log_may_have_an_old_and_a_new_key(tmp_path: Path) -> None:
     after = Log(key=LogKey.new(LOG.key.name), leaves=GROWN.leaves)
     with Witness(tmp_path, [LOG.key.vkey]) as witness:

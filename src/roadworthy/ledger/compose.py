@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import Conflict, LedgerError
@@ -135,6 +135,9 @@ class Composer:
             if len(self._runs) > _KNOWN_RUNS:
                 self._runs.clear()
             return
+        size, written = cast("tuple[Any, Any]", tip)  # where a file is changed by hand, anything may stand
+        if type(size) is not int or size < 0 or type(written) is not str:
+            raise self._changed(f"its last checkpoint is kept as one of {size!r} entries")
         if self._tip is not None:
             self.moved += 1
         self._runs.clear()

@@ -221,6 +221,8 @@ def entry_of_head(line: bytes, private: _Opened | None = None) -> Entry:
     withheld: set[Withheld] = set()
     try:
         head = cast("dict[str, Any]", loads(line))
+        if not _is_head(head):
+            raise ValueError("what stands in it is of another kind than it must be")
         body: Mapping[str, Any] = head["body"]
         parts: list[Mapping[str, Any]] = []
         for digest in head["sealed"]:
@@ -245,11 +247,23 @@ def entry_of_head(line: bytes, private: _Opened | None = None) -> Entry:
             body=body,
             withheld=frozenset(withheld) if withheld else _NOTHING,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as broken:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
         raise LedgerError(
             f"an entry cannot be read, its bytes are damaged ({broken}; {line[:80]!r}…): `roadworthy ledger verify` "
             "says which; restore the ledger from a backup"
         ) from broken
+
+
+def _is_head(head: Mapping[str, Any]) -> bool:
+    """Whether there are numbers, texts and a mapping where readers expect them; for a file may hold anything."""
+    run, cause = head["run"], head["cause"]
+    return (
+        type(head["body"]) is dict
+        and type(head["seq"]) is type(head["run_seq"]) is type(head["i"]) is type(head["at"]) is int
+        and type(head["kind"]) is type(head["world"]) is str
+        and (run is None or type(run) is str)
+        and (cause is None or type(cause) is str)
+    )
 
 
 _NOTHING: Final[frozenset[Withheld]] = frozenset()

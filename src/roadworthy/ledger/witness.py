@@ -33,6 +33,8 @@ SIZE_MEDIA: Final = "text/x.tlog.size"
 
 _TEXT_MEDIA: Final = "text/plain; charset=utf-8"
 _PROOF_LINES: Final = 63
+_SIGNATURES: Final = 16
+"""Of a log's keys that are kept under what was signed; two are enough for a ledger that gets a new key."""
 _OLD = re.compile("old (0|[1-9][0-9]{0,18})")
 
 _log = logging.getLogger("roadworthy.witness")
@@ -135,7 +137,12 @@ class Witness:
             raise _Refused(HTTPStatus.FORBIDDEN, wrong.text) from wrong
         if not right:
             raise _Refused(HTTPStatus.FORBIDDEN, "no key that this witness knows for the log has signed the checkpoint")
-        return Note(text=note.text, signatures=tuple(s for s in note.signatures if (s.name, s.key_id) in right))
+        # One of each key, and not all that somebody who has the key can make: what is kept must be read again.
+        mine: dict[tuple[str, bytes], Signature] = {}
+        for one in note.signatures:
+            if (one.name, one.key_id) in right:
+                mine.setdefault((one.name, one.key_id), one)
+        return Note(text=note.text, signatures=tuple(mine.values())[:_SIGNATURES])
 
     def _judge(self, old: int, proof: Sequence[bytes], new: Checkpoint, note: Note) -> str:
         """Keep a checkpoint and sign it; the signature's line, which counts once the transaction has come to its end.
