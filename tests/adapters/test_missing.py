@@ -9,7 +9,7 @@ import pytest
 
 from roadworthy.core.errors import UsageError
 
-ADAPTERS = [("openai_agents", "agents", "openai-agents")]
+ADAPTERS = [("openai_agents", "agents", "openai-agents"), ("pydantic_ai", "pydantic_ai", "pydantic-ai")]
 
 
 @pytest.mark.parametrize(("adapter", "library", "extra"), ADAPTERS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-_NEEDED = ("langgraph", "langchain", "autogen_agentchat", "crewai", "agents")
+_NEEDED = ("langgraph", "langchain", "autogen_agentchat", "crewai", "agents", "pydantic_ai")
 _MISSING = [name for name in _NEEDED if find_spec(name) is None]
 
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "adapters")]
@@ -23,7 +23,13 @@ if not _MISSING:
     # Frameworks warn while they are imported, and here warnings are errors; the tests themselves stay strict.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in ("autogen_agentchat.agents", "langchain.agents", "roadworthy.examples.scripted.crewai", "agents"):
+        for name in (
+            "autogen_agentchat.agents",
+            "langchain.agents",
+            "roadworthy.examples.scripted.crewai",
+            "agents",
+            "pydantic_ai",
+        ):
             import_module(name)
 
 

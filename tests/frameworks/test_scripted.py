@@ -16,8 +16,10 @@ from autogen_core.tools import FunctionTool
 from crewai import Agent
 from crewai.tools import tool as crew_tool  # pyright: ignore[reportUnknownVariableType]  # overloads without types
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]  # generic over unknown schemas
+from pydantic_ai import Agent as PydanticAgent
+from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
 
-from roadworthy.examples.scripted import autogen, crewai, langgraph, openai_agents
+from roadworthy.examples.scripted import autogen, crewai, langgraph, openai_agents, pydantic_ai
 from roadworthy.examples.scripted.messages import Message, ToolSchema
 
 
@@ -149,6 +151,19 @@ async def test_openai_agents_hand_over_openai_messages() -> None:
     given = cast("Any", copy.deepcopy(CONVERSATION))
     result = await Runner.run(agent, given, run_config=RunConfig(tracing_disabled=True))
     check(script, result.final_output)
+
+
+async def test_pydantic_ai_hands_over_openai_messages() -> None:
+    script = Script()
+    agent: PydanticAgent[Any, str] = PydanticAgent(
+        pydantic_ai.model(script), instructions="Be kind.", tools=[find_user]
+    )
+    before = [
+        ModelRequest(parts=[UserPromptPart("hello")]),
+        ModelResponse(parts=[TextPart("Hello, whom are you looking for?")]),
+    ]
+    result = await agent.run("ada and grace", message_history=before)
+    check(script, result.output)
 
 
 def test_quiet_puts_the_environment_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,7 +291,13 @@ def frameworks() -> None:
     """Frameworks warn while they are imported, and here warnings are errors; the pages themselves stay strict."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in ("autogen_agentchat.agents", "langchain.agents", "roadworthy.examples.scripted.crewai", "agents"):
+        for name in (
+            "autogen_agentchat.agents",
+            "langchain.agents",
+            "roadworthy.examples.scripted.crewai",
+            "agents",
+            "pydantic_ai",
+        ):
             import_module(name)
 
 

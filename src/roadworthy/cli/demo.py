@@ -47,12 +47,15 @@ FRAMEWORKS: Mapping[str, Framework] = {
     "autogen": Framework(module="autogen_agentchat", trials=8),
     "crewai": Framework(module="crewai", trials=4),
     "openai-agents": Framework(module="agents", trials=8),
+    "pydantic-ai": Framework(module="pydantic_ai", trials=8),
 }
 """By the name that `--framework` takes."""
 
 
 def command(
-    framework: Annotated[str, typer.Option(help="plain, langgraph, autogen, crewai or openai-agents.")] = "plain",
+    framework: Annotated[
+        str, typer.Option(help="plain, langgraph, autogen, crewai, openai-agents or pydantic-ai.")
+    ] = "plain",
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of each scenario.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal trials, in every framework.")] = 0,
     html: Annotated[Path | None, typer.Option(help="The report; default: report.html in the folder of --out.")] = None,
