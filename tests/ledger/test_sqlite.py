@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,27 @@ def test_an_entry_in_which_anything_stands_is_damaged(written: Path, odd: dict[s
     assert rewrite(written, lambda head: {**head, **odd} if head["seq"] == 3 else None)
     with Ledger.open(written, read_only=True) as ledger, pytest.raises(LedgerError, match="damaged"):
         list(ledger.entries())
+
+
+@pytest.mark.parametrize("odd", ["4611686018427387904", "-1", "'x'", "1.5"])
+@pytest.mark.parametrize("column", ["hashes", "root"])
+def test_a_tile_in_which_anything_stands_is_damaged(written: Path, column: str, odd: str) -> None:
+    """Of a number as many bytes would be made as it says."""
+    _edit(written, f"UPDATE tiles SET {column} = {odd}")
+    with Ledger.open(written, read_only=True) as ledger, pytest.raises(LedgerError, match="are no bytes"):
+        ledger.node(0, 5) if column == "hashes" else ledger.node(8, 0)
+    with pytest.raises(LedgerError, match="are no bytes") if column == "root" else nullcontext():
+        Ledger.open(written).close()
+
+
+@pytest.mark.parametrize("odd", ["7", "'text'", "1.5"])
+def test_heads_that_are_no_bytes_are_damaged(written: Path, odd: str) -> None:
+    _edit(written, f"UPDATE groups SET heads = {odd} WHERE first = (SELECT min(first) FROM groups)")
+    with Ledger.open(written, read_only=True) as ledger:
+        with pytest.raises(LedgerError, match="no line of bytes"):
+            list(ledger.entries())
+        with pytest.raises(LedgerError, match="no line of bytes"):
+            list(ledger.heads())
 
 
 @pytest.mark.parametrize("size", ["-1", "'x'", "1.5", "x'00'", "4611686018427387904"])

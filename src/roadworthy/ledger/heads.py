@@ -118,7 +118,12 @@ class Group(NamedTuple):
 
     @property
     def lines(self) -> list[bytes]:
-        """The heads; none where the group was pruned."""
+        """The heads; none where the group was pruned. Raises LedgerError where what stands there are no bytes."""
+        if type(self.heads) is not bytes:
+            raise LedgerError(
+                f"entries {self.first} to {self.last} are damaged, what is stored there is no line of bytes: restore "
+                "the ledger from a backup"
+            )
         return self.heads.split(b"\n") if self.heads else []
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.ledger import queries
+from roadworthy.ledger.address import look_at
 from roadworthy.ledger.compose import ORIGIN, Composer, Tip
 from roadworthy.ledger.engine import Append, Busy, Outdated
 from roadworthy.ledger.heads import Group
@@ -187,7 +188,7 @@ class SqliteStore:
         self._control_version = -1
         self._known_controls: list[Group] = []
         if path is not None:
-            self._look_at(path)
+            look_at(path, read_only=read_only)
         self._main = self._patiently(self._open_main)
         _open_stores.add(self)
         if not read_only:
@@ -217,18 +218,6 @@ class SqliteStore:
         return self._id
 
     # -- opening --------------------------------------------------------------------------------------------------
-
-    def _look_at(self, path: Path) -> None:
-        """What the file system says clearer than SQLite does."""
-        try:
-            if path.is_dir():
-                raise LedgerError(f"{path} is a folder: give the path of a file in it, such as {path / 'runs.db'}")
-            if not path.parent.is_dir():
-                raise LedgerError(f"the folder {path.parent} is not there: create it, or give another path")
-            if self.read_only and not path.exists():
-                raise LedgerError(f"there is no ledger at {path}: give the path of one that was written before")
-        except OSError as cause:
-            raise LedgerError(f"the ledger {path} cannot be reached: {cause}") from cause
 
     def _patiently(self, attempt: Callable[[], _T]) -> _T:
         # Turning the write-ahead log on and recovering it do not always wait as `timeout` says, so this does.
@@ -519,8 +508,8 @@ class SqliteStore:
             found = connection.execute(_TILE, (level, index)).fetchone()
             if found is None and level:
                 roots = connection.execute(f"{_ROOTS} LIMIT {TILE}", (level - 1, index * TILE)).fetchall()
-                found = (b"".join(root for (root,) in roots),)
-        return None if found is None else bytes(found[0])
+                found = (b"".join(_hashes(root) for (root,) in roots),)
+        return None if found is None else _hashes(found[0])
 
     def cosigned(self) -> Sequence[tuple[int, str]]:
         with self._reader() as connection:
@@ -642,13 +631,23 @@ class _Medium:
     def _open_tile(self, size: int, level: int) -> list[bytes]:
         begin = size >> (8 * (level + 1)) << 8
         if level:
-            return [bytes(root) for (root,) in self._connection.execute(_ROOTS, (level - 1, begin))]
+            return [_hashes(root) for (root,) in self._connection.execute(_ROOTS, (level - 1, begin))]
         sql = _groups(run=False, world=False, kind=False, sought_kind=False)
         found: list[bytes] = []
         for row in self._connection.execute(sql, {"after": begin, "limit": -1}):
             group = Group(*row)
             found += map(leaf_hash, group.lines[max(0, begin + 1 - group.first) :])
         return found
+
+
+def _hashes(stored: Any) -> bytes:
+    """What stands in a tile. In a file that was changed by hand it may be a number, of which no bytes are made."""
+    if type(stored) is not bytes:
+        raise LedgerError(
+            "a tile of the ledger's tree is damaged, what is stored there are no bytes: `roadworthy ledger verify` "
+            "says which; restore the ledger from a backup"
+        )
+    return stored
 
 
 def _abandon_all() -> None:
