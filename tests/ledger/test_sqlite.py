@@ -189,6 +189,30 @@ def test_heads_that_are_no_bytes_are_damaged(written: Path, odd: str) -> None:
             list(ledger.heads())
 
 
+LOSES = "CREATE TRIGGER t AFTER INSERT ON groups BEGIN DELETE FROM groups WHERE first = new.first; END"
+"""What was acknowledged would be gone."""
+
+
+def test_a_file_that_changes_what_is_written_is_not_appended_to(written: Path) -> None:
+    _edit(written, LOSES)
+    with pytest.raises(LedgerError, match=r"it has the trigger t, .*Nothing was appended"):
+        Ledger.open(written)
+    with Ledger.open(written, read_only=True) as ledger:
+        assert "the trigger t is none of a ledger's" in ledger.faults()
+
+
+def test_what_would_change_what_is_written_is_refused_though_it_came_later(written: Path, make: Make) -> None:
+    with Ledger.open(written) as ledger:
+        before = ledger.append([make(400)])[0].seq
+        _edit(written, LOSES)
+        with pytest.raises(LedgerError, match="a trigger or a view"):
+            ledger.append([make(401)])
+    _edit(written, "DROP TRIGGER t")
+    with Ledger.open(written) as ledger:
+        assert ledger.append([make(402)])[0].seq == before + 1
+        assert [entry.seq for entry in ledger.entries()] == list(range(1, before + 2))
+
+
 @pytest.mark.parametrize("size", ["-1", "'x'", "1.5", "x'00'", "4611686018427387904"])
 def test_a_last_checkpoint_of_impossible_size_ends_no_process(written: Path, size: str) -> None:
     _edit(written, f"UPDATE tip SET size = {size}")

@@ -154,7 +154,10 @@ def trouble(cause: sqlite3.Error, name: str) -> LedgerError:
         "SQLITE_READONLY": "it may only be read: give this user the right to write the file and its folder",
         "SQLITE_CANTOPEN": "it cannot be opened: see that the folder is there, and that this user may write in it",
         "SQLITE_PERM": "this user may not open it: give it the right to read and write the file and its folder",
-        "SQLITE_AUTH": "this user may not open it: give it the right to read and write the file and its folder",
+        "SQLITE_AUTH": (
+            "it has a trigger or a view, which would change what is written, so nothing was: `roadworthy ledger "
+            "verify` names it; restore the ledger from a backup"
+        ),
         "SQLITE_NOTADB": "it is no ledger, but some other file: give another path",
         "SQLITE_CORRUPT": (
             "the file is damaged: keep a copy, restore the ledger from a backup, and save what the copy still holds "
@@ -269,6 +272,15 @@ class SqliteStore:
                     f"the ledger {self.name} cannot be kept safely there (journal {mode}, sync {sync}): put it on a "
                     "disk of this machine, not on a network drive"
                 )
+        foreign = connection.execute(
+            "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')"
+        ).fetchall()
+        if foreign:
+            raise LedgerError(
+                f"the ledger {self.name} is not what was written: it has the {' '.join(foreign[0])}, which would "
+                "change what is written to it. Nothing was appended. `roadworthy ledger verify` says what else was "
+                "changed; restore it from a backup"
+            )
         if version is None:
             self._create(connection)
         elif version < VERSION:
@@ -279,6 +291,7 @@ class SqliteStore:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA checkpoint_fullfsync=ON")
+        connection.set_authorizer(_by_itself)  # somebody may make a trigger later: what it would do is refused
 
     def _known(self, connection: sqlite3.Connection) -> int | None:
         """The version of the tables; None for an empty file. Raises LedgerError for what is no ledger of ours."""
@@ -638,6 +651,12 @@ class _Medium:
             group = Group(*row)
             found += map(leaf_hash, group.lines[max(0, begin + 1 - group.first) :])
         return found
+
+
+def _by_itself(action: int, one: str | None, other: str | None, database: str | None, within: str | None) -> int:
+    """Whether a statement may do what it does: not within a trigger or a view, of which a ledger has none."""
+    del action, one, other, database
+    return sqlite3.SQLITE_OK if within is None else sqlite3.SQLITE_DENY
 
 
 def _hashes(stored: Any) -> bytes:
