@@ -20,7 +20,7 @@ import roadworthy.verify_ledger as single
 from roadworthy.contract.keys import SigningKey, seal
 from roadworthy.ledger.checkpoint import Checkpoint, LogKey, WitnessKey
 from roadworthy.ledger.merkle import inclusion, leaf_hash, root_of
-from roadworthy.verify_ledger import Asked, Key, Misfit, Report, Unreadable, check_export, check_receipt
+from roadworthy.verify_ledger import Asked, Findings, Key, Misfit, Report, Unreadable, check_export, check_receipt, told
 
 ID = "4f" * 16
 FILE = Path(single.__file__)
@@ -170,6 +170,29 @@ def test_an_export_without_a_given_key_says_that_it_vouches_for_itself() -> None
     assert report.intact
     assert not report.trusted
     assert [found.code for found in report.findings] == ["first_use"]
+
+
+def test_a_flood_of_equal_findings_is_counted() -> None:
+    findings = Findings()
+    for seq in range(1, 151):
+        findings.note("clock", f"entry {seq} is dated back", seq)
+        findings.add("leaf", f"entry {seq} was changed", seq)
+    findings.add("root", "something was changed")
+    whole = Report(
+        ledger="0", size=150, root="", signed=None, trusted=False, window=None,
+        findings=tuple(findings.sorted()),
+        counts={f"{severity}:{code}": count for (severity, code), count in findings.counts.items()},
+    )  # fmt: skip
+    lines = list(told(whole))
+    assert [line for line in lines if "clock" in line][4:] == [
+        "note   clock: entry 5 is dated back",
+        "note   clock: and 145 more",
+    ]
+    assert [line for line in lines if "leaf" in line][19:] == [
+        "wrong  leaf: entry 20 was changed",
+        "wrong  leaf: and 130 more",
+    ]
+    assert "wrong  root: something was changed" in lines
 
 
 def test_an_unsigned_ledger_is_intact_and_says_that_nobody_has_signed_it() -> None:

@@ -1,6 +1,7 @@
 """Checks an exported ledger, its signatures and its receipts, with the standard library and `cryptography` alone.
 
-This file imports nothing else of Roadworthy: copy it to where the ledger is to be checked, read it, and run it.
+This file imports nothing else of Roadworthy: copy it to where the ledger is to be checked, read it, and run it. Where
+Roadworthy is installed, `python -m roadworthy.verify_ledger` runs it, too.
 
     python verify_ledger.py EXPORT.jsonl --key VKEY [--since CHECKPOINT] [--witness VKEY]
     python verify_ledger.py --receipt FILE --key VKEY
@@ -34,6 +35,9 @@ FORMAT: Final = 1
 
 MOST: Final = 100
 """Findings that are kept of one code; beyond that they are counted."""
+
+TOLD: Final[Mapping[Severity, int]] = {"error": 20, "note": 5}
+"""Findings of one code that stand in a report in lines of text; the others are counted there."""
 
 LINE: Final = 1 << 30
 """The most characters that one line of an export may have."""
@@ -745,8 +749,7 @@ class Audit:
         if not trusted:
             self.findings.note(
                 "first_use",
-                f"no key was given, so that this ledger vouches for itself: it is signed by {present.text}. "
-                "Keep that key, and give it next time",
+                f"no key was given, so that this ledger vouches for itself. Keep {present.text}, and give it next time",
             )
             return present.text, False
         if not chain.follows(trusted, present):
@@ -1352,11 +1355,18 @@ def told(report: Report) -> Iterator[str]:
             f"exposed: {window.witness} cosigned {window.size:,} entries on {window.at}; "
             f"the {window.after:,} after them rest on the log's key alone"
         )
+    so_far: dict[tuple[Severity, str], int] = {}
     for found in report.findings:
-        yield f"{'wrong' if found.severity == 'error' else 'note '}  {found.code}: {found.text}"
+        kind = (found.severity, found.code)
+        so_far[kind] = so_far.get(kind, 0) + 1
+        if so_far[kind] <= TOLD[found.severity]:
+            yield f"{'wrong' if found.severity == 'error' else 'note '}  {found.code}: {found.text}"
     for name, count in report.counts.items():
-        if count > MOST:
-            yield f"       and {count - MOST:,} more of {name.partition(':')[2]}"
+        severity, _, code = name.partition(":")
+        most = TOLD["error" if severity == "error" else "note"]
+        if count > most:
+            word = "wrong" if severity == "error" else "note "
+            yield f"{word}  {code}: and {count - most:,} more"
 
 
 def _shown(text: str) -> str:

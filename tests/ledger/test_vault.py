@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from roadworthy.core.errors import LedgerError
+from roadworthy.core.types import Draft
 from roadworthy.ledger.checkpoint import LogKey
+from roadworthy.ledger.store import Ledger
 from roadworthy.ledger.vault import Vault
 
 from .conftest import POSTGRES, raw, schema
@@ -276,6 +279,32 @@ def test_a_vault_beside_the_ledgers_folder_is_apart(tmp_path: Path) -> None:
         vault.keep_apart("postgresql://db/roadworthy")
     with Vault.open(tmp_path / "ledger" / "vault.db") as vault, pytest.raises(LedgerError, match="Keep it somewhere"):
         vault.keep_apart(tmp_path / "way" / "runs.db")
+
+
+def test_no_vault_is_made_where_it_may_not_lie(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="Keep it somewhere else"):
+        Ledger.open(tmp_path / "runs.db", vault=tmp_path / "vault.db")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "says"), [("runs.db", "no ledger at"), ("keys", "is a folder"), ("empty", "empty")])
+def test_a_ledger_that_is_none_is_named_before_its_vault(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "empty").touch()
+    with pytest.raises(LedgerError, match=says):
+        Ledger.open(tmp_path / name, read_only=True, vault=tmp_path / "keys" / "vault.db")
+
+
+def test_another_vault_is_told_from_a_changed_ledger(tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir()
+    path = tmp_path / "ledger" / "runs.db"
+    said = Draft(kind="heard", world="production", run="r", body={}, at=datetime.now(UTC))
+    with Ledger.open(path, vault=tmp_path / "vault.db") as ledger:
+        ledger.append([said])
+    with pytest.raises(LedgerError, match="signed with another vault"):
+        Ledger.open(path, vault=tmp_path / "other.db")
+    with Ledger.open(path, vault=tmp_path / "vault.db") as ledger:
+        assert ledger.append([said])[0].seq == 3
 
 
 @pytest.mark.postgres

@@ -35,6 +35,21 @@ def file_of(url: str | Path) -> Path | None:
     return Path(url).expanduser()
 
 
+def look_at(path: Path, *, read_only: bool) -> None:
+    """What the file system says of a ledger's file, clearer than SQLite does. Raises LedgerError."""
+    try:
+        if path.is_dir():
+            raise LedgerError(f"{path} is a folder: give the path of a file in it, such as {path / 'runs.db'}")
+        if not path.parent.is_dir():
+            raise LedgerError(f"the folder {path.parent} is not there: create it, or give another path")
+        if read_only and not path.exists():
+            raise LedgerError(f"there is no ledger at {path}: give the path of one that was written before")
+        if read_only and not path.stat().st_size:
+            raise LedgerError(f"{path} is no ledger, but an empty file: give another path")
+    except OSError as cause:
+        raise LedgerError(f"the ledger {path} cannot be reached: {cause}") from cause
+
+
 def told(url: str | Path) -> str:
     """The address for messages, reports and logs: without user, password and what else stands in a URL."""
     if not on_server(url):

@@ -224,6 +224,11 @@ class Composer:
                 except NoteError as wrong:
                     raise self._changed("the signature under its last checkpoint is not right") from wrong
                 return key
+        if not known:
+            raise LedgerError(
+                f"the ledger {self._name} was signed with another vault: this one has no key for it. Nothing was "
+                "appended. Give the vault that it was made with, under vault=…, --vault or ROADWORTHY_VAULT"
+            )
         raise self._changed("its last checkpoint was not signed with the key that this vault has for it")
 
     def _changed(self, what: str) -> LedgerError:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
 from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Draft, Entry, Guard, Kind, Realm
-from roadworthy.ledger.address import file_of, on_server
+from roadworthy.ledger.address import file_of, look_at, on_server
 from roadworthy.ledger.batch import Batch
 from roadworthy.ledger.engine import Store
 from roadworthy.ledger.guards import checked
@@ -116,7 +116,9 @@ class Ledger:
         path = file_of(url)
         if read_only and path is None and not on_server(url):
             raise LedgerError("a ledger in memory is empty when it is opened, so there is nothing to read: give a path")
-        keys = _vault(vault, read_only=read_only)
+        if path is not None:
+            look_at(path, read_only=read_only)
+        keys = _vault(vault, url, read_only=read_only)
         try:
             if keys is not None:
                 keys.keep_apart(url)
@@ -429,13 +431,16 @@ def _shut(store: Store, writer: Writer | None, pid: int) -> None:
         writer.close()
 
 
-def _vault(given: str | Path | Vault | None, *, read_only: bool) -> Vault | None:
+def _vault(given: str | Path | Vault | None, ledger: str | Path, *, read_only: bool) -> Vault | None:
     if given is None:
         given = os.environ.get(VAULT_ENV) or None
     if given is None or not isinstance(given, str | Path):
         return given
-    from roadworthy.ledger.vault import Vault  # OpenSSL takes its time to load
+    from roadworthy.ledger.vault import Vault, file_apart, file_of_vault  # OpenSSL takes its time to load
 
+    path = file_of_vault(given)
+    if path is not None:
+        file_apart(path, ledger)  # before one is made where it may not be
     return Vault.open(given, create=not read_only)
 
 

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from roadworthy.core.errors import LedgerError
 from roadworthy.core.types import Withheld
+from roadworthy.ledger.address import file_of
 
 if TYPE_CHECKING:
     from roadworthy.ledger.checkpoint import LogKey
@@ -143,18 +144,11 @@ class Vault:
         `url`: a path; `postgresql://…` for a ledger that several machines share. A file must be readable by its owner
         alone (mode 0600), and is made so.
         """
-        text = str(url)
-        if text.startswith(("postgresql://", "postgres://")):
-            keeper: Any = import_module("roadworthy.ledger.vault_postgres").ServerKeeper(text, create=create)
+        path = file_of_vault(url)
+        if path is None:
+            keeper: Any = import_module("roadworthy.ledger.vault_postgres").ServerKeeper(str(url), create=create)
         else:
-            if text.startswith("sqlite:///"):
-                text = text.removeprefix("sqlite:///")
-            elif "://" in text:
-                kind = text.split("://")[0]
-                raise LedgerError(f"a vault cannot be kept in {kind!r}: give the path of a file, or postgresql://…")
-            if not text:
-                raise LedgerError("a vault needs a path: give one outside of the ledger's folder")
-            keeper = import_module("roadworthy.ledger.vault_file").FileKeeper(Path(text).expanduser(), create=create)
+            keeper = import_module("roadworthy.ledger.vault_file").FileKeeper(path, create=create)
         return cls(cast("Keeper", keeper))
 
     @property
@@ -177,14 +171,8 @@ class Vault:
                     "and nothing could be erased. Give it a database of its own"
                 )
             return
-        if path is None:
-            return
-        folder = Path(text).expanduser().resolve().parent
-        if folder in path.resolve().parents:
-            raise LedgerError(
-                f"the vault {path} lies in the folder of the ledger, {folder}: whoever copies or backs up the one has "
-                "the other, and nothing could be erased. Keep it somewhere else, such as ~/.roadworthy/vault.db"
-            )
+        if path is not None:
+            file_apart(path, ledger)
 
     # -- sealing ------------------------------------------------------------------------------------------------------
 
@@ -370,6 +358,35 @@ class Vault:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def file_of_vault(url: str | Path) -> Path | None:
+    """The file that a vault is; None for one on a server. Raises LedgerError for what is neither."""
+    text = str(url)
+    if text.startswith(("postgresql://", "postgres://")):
+        return None
+    if text.startswith("sqlite:///"):
+        text = text.removeprefix("sqlite:///")
+    elif "://" in text:
+        raise LedgerError(
+            f"a vault cannot be kept in {text.split('://')[0]!r}: give the path of a file, or postgresql://…"
+        )
+    if not text:
+        raise LedgerError("a vault needs a path: give one outside of the ledger's folder")
+    return Path(text).expanduser()
+
+
+def file_apart(vault: Path, ledger: str | Path) -> None:
+    """Raises LedgerError where a vault's file lies in the folder of the ledger's file, or below."""
+    file = file_of(ledger)
+    if file is None:
+        return
+    folder = file.resolve().parent
+    if folder in vault.resolve().parents:
+        raise LedgerError(
+            f"the vault {vault} lies in the folder of the ledger, {folder}: whoever copies or backs up the one has "
+            "the other, and nothing could be erased. Keep it somewhere else, such as ~/.roadworthy/vault.db"
+        )
 
 
 def _database(url: str) -> tuple[str | None, int, str]:

@@ -102,7 +102,7 @@ class FileKeeper:
             if path.is_dir():
                 raise LedgerError(f"{path} is a folder: give the path of a file in it, such as {path / 'vault.db'}")
             if not path.parent.is_dir():
-                raise LedgerError(f"the folder {path.parent} is not there: create it, or give another path")
+                raise LedgerError(f"the vault's folder {path.parent} is not there: create it, or give another path")
             if create:
                 with contextlib.suppress(FileExistsError):
                     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final, NoReturn
 
 import typer
 
-VERBS: Final = (
-    "show",
-    "explain",
-    "replay",
-    "report",
-    "verify",
-    "export",
-    "prune",
-    "signal",
-    "erase",
-    "receipt",
-    "key",
-    "witness",
-    "cosign",
-)
-"""In the order of `roadworthy ledger --help`. Each is a file of this folder that has a function `command`."""
-
+VERBS: Final[Mapping[str, str]] = {
+    "show": "List the runs, or tell one run's story.",
+    "explain": "Explain one action: who wanted it, and why it was allowed.",
+    "replay": "Decide runs again, under their own contract or another.",
+    "report": "Write a page about what an agent did, for auditors.",
+    "verify": "Prove that nobody has changed the ledger.",
+    "export": "Hand it on, as proofs, archives, recorded runs or spans.",
+    "prune": "Give up old runs that an archive holds.",
+    "signal": "Report what became known of a run later.",
+    "erase": "Erase a person's data: destroy their keys.",
+    "receipt": "Prove one entry to somebody else, or check such a proof.",
+    "key": "Print the ledger's public key, or bring a new one in.",
+    "witness": "Be the witness of ledgers on other machines.",
+    "cosign": "Have witnesses sign the ledger's last checkpoint.",
+}
+"""In the order of `roadworthy ledger --help`, with what it says there. Each is a file that has a function `command`."""
 
 
 def application(words: Sequence[str]) -> typer.Typer:
@@ -32,11 +31,11 @@ def application(words: Sequence[str]) -> typer.Typer:
     named = [word for word in words if word in VERBS][:1]
     app = typer.Typer(add_completion=False)
     app.callback()(group)
-    for verb in VERBS:
+    for verb, about in VERBS.items():
         if named and verb not in named:
-            app.command(verb)(_not_asked_for)
+            app.command(verb, short_help=about)(_not_asked_for)
         else:
-            app.command(verb)(import_module(f"roadworthy.cli.ledger.{verb}").command)
+            app.command(verb, short_help=about)(import_module(f"roadworthy.cli.ledger.{verb}").command)
     return app
 
 

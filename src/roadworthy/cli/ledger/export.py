@@ -113,7 +113,7 @@ def _lines(ledger: Ledger, file: Path, *, json: bool) -> int:
     if json:
         json_line({"file": str(file), "lines": count, "entries": size})
     else:
-        out().print(shown(f"Wrote {size:,} entries to {file}. Check them anywhere: python verify_ledger.py {file}"))
+        out().print(shown(f"Wrote {size:,} entries to {file}. Check them: python -m roadworthy.verify_ledger {file}"))
     return 0
 
 
@@ -146,7 +146,8 @@ def _runs(ledger: Ledger, file: Path, chosen: _Chosen, *, json: bool) -> int:
     if json:
         json_line({"file": str(file), "runs": len(names), "withheld": dict(withheld), "registered": entry.seq})
         return 0
-    out().print(shown(f"Wrote {len(names):,} runs to {file}, registered as entry {entry.seq}.", lines=False))
+    what = "1 run" if len(names) == 1 else f"{len(names):,} runs"
+    out().print(shown(f"Wrote {what} to {file}, registered as entry {entry.seq}.", lines=False))
     for why, count in withheld.items():
         out().print(f"Left out: {count:,} that {'are' if count != 1 else 'is'} {why}.")
     return 0

@@ -37,7 +37,7 @@ def command(
     with appending(ledger, vault) as opened:
         found = signal(opened, run, name, value=_value(value), by=by, at=_time(at), id=id, now=SystemClock().now())
     if json:
-        json_line(asdict(found.entry))
+        json_line({**asdict(found.entry), "withheld": sorted(found.entry.withheld)})
     elif found.new:
         out().print(shown(f"Noted of run {run}: {name} (entry {found.entry.seq}).", lines=False))
     else:
