@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import anyio
 from mcp import ClientSession, StdioServerParameters, types
 from mcp.client.stdio import stdio_client
+from mcp.shared.memory import create_client_server_memory_streams
 
-from roadworthy import Ledger
+from roadworthy import Contract, Ledger
+from roadworthy.adapters.mcp import Command, Proxy
+from roadworthy.adapters.mcp_pins import load_pins
 from roadworthy.core.types import Entry
 
 SERVER = Path(__file__).parent / "mcp_servers" / "desk.py"
@@ -92,7 +96,26 @@ class Desk:
         words = self.words(*(options or ("--accept-all",)))
         if server is not None:
             words = self.words(*(options or ("--accept-all",)), server=server)
-        return subprocess.run([*ROADWORTHY, *words], capture_output=True, text=True, timeout=60, check=False)
+        return roadworthy(*words)
+
+    @property
+    def behind(self) -> Command:
+        """The server, as the proxy starts it."""
+        lines = (self.folder / "server.env").read_text().splitlines()
+        env = dict(line.split("=", 1) for line in lines)
+        return Command(words=(sys.executable, str(SERVER)), env={**env, "PATH": os.environ["PATH"]})
+
+    def proxy(self, ledger: Ledger, **options: Any) -> Proxy:
+        pins = load_pins(self.lock)
+        assert pins is not None
+        return Proxy(Contract.load(self.contract), ledger, self.behind, pins, **options)
+
+    @asynccontextmanager
+    async def inside(self, *, told: Any = None, **options: Any) -> AsyncGenerator[ClientSession]:
+        """The official client and the proxy in this process, and the server in one of its own."""
+        with Ledger.open(str(self.folder / "runs.db")) as ledger:
+            async with session_of(self.proxy(ledger, **options), told=told) as client:
+                yield client
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         with Ledger.open(str(self.folder / "runs.db"), read_only=True) as ledger:
@@ -113,6 +136,18 @@ class Desk:
             yield session
 
 
+@asynccontextmanager
+async def session_of(proxy: Proxy, *, told: Any = None) -> AsyncGenerator[ClientSession]:
+    """A session of the official client with a proxy in this process."""
+    front = proxy.front()
+    async with create_client_server_memory_streams() as (ours, theirs), anyio.create_task_group() as group:
+        group.start_soon(front.run, *theirs, front.create_initialization_options())
+        async with ClientSession(*ours, message_handler=told) as client:
+            await client.initialize()
+            yield client
+        await ours[1].aclose()
+
+
 def desk_in(folder: Path) -> Desk:
     """A desk whose server was accepted as it is, but for the tool that it does not have yet."""
     desk = Desk(folder=folder)
@@ -121,6 +156,25 @@ def desk_in(folder: Path) -> Desk:
     env = {"DESK_LOG": folder / "log", "DESK_MOOD": folder / "mood", "DESK_KEY": "sk-very-secret"}
     (folder / "server.env").write_text("".join(f"{name}={value}\n" for name, value in env.items()))
     return desk
+
+
+def accepted_in(folder: Path, pins: Path) -> Desk:
+    """A desk whose pins were made before."""
+    desk = desk_in(folder)
+    desk.lock.write_bytes(pins.read_bytes())
+    return desk
+
+
+def roadworthy(*words: str) -> subprocess.CompletedProcess[str]:
+    """One command, to its end."""
+    return subprocess.run([*ROADWORTHY, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+async def until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
+    """Wait for something that happens in another process. Raises TimeoutError."""
+    with anyio.fail_after(within_s):
+        while not holds():  # noqa: ASYNC110  # what another process does sets no event of ours
+            await anyio.sleep(0.02)
 
 
 def text(result: types.CallToolResult) -> str:

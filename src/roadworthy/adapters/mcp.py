@@ -460,9 +460,11 @@ class _Session:
             raise McpError(types.ErrorData(code=types.INTERNAL_ERROR, message="there is no MCP session"))
         params: Any = request.params
         if params is not None:
-            request = request.model_copy(update={"params": params.model_copy(update={"meta": None})})
+            # What the method has, and nothing that a client put beside it.
+            kind = cast("type[BaseModel]", type(params))
+            params = kind(**{name: getattr(params, name) for name in kind.model_fields if name != "meta"})
         try:
-            result = await self._server.ask(request, PASSABLE[method])
+            result = await self._server.ask(type(request)(params=params), PASSABLE[method])
             text = orjson.dumps(result.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()
             await asyncio.to_thread(self._run.read, text, trust="untrusted", source=f"mcp {method}")
         except Exception as error:  # what the run has not read, the client does not get

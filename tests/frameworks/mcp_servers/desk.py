@@ -75,7 +75,7 @@ async def call_tool(name: str, args: dict[str, Any]) -> Any:
         return [types.TextContent(type="text", text="x" * 20_000_000)]
     if "fails" in now:
         raise ValueError("the database is away")
-    if "changes" in now:
+    if "shifts" in now:
         feel("rugpull")
         await server.request_context.session.send_tool_list_changed()
     if "asks" in now:
