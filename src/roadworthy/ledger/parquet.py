@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
@@ -106,13 +107,22 @@ def _write(file: Path, month: date, groups: Iterator[Group]) -> Archive:
     first = last = count = 0
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with parquet.ParquetWriter(part, _schema(), compression="zstd", use_dictionary=True) as writer:
+        # What is read is written while the next is being read: Arrow does either without Python's lock.
+        with (
+            parquet.ParquetWriter(part, _schema(), compression="zstd", use_dictionary=True) as writer,
+            ThreadPoolExecutor(max_workers=1) as beside,
+        ):
+            writing: Future[Any] | None = None
             for batch in tables(groups):
                 seqs = batch.column("seq")
                 first = first or seqs[0].as_py()
                 last = seqs[-1].as_py()
                 count += batch.num_rows
-                writer.write_table(batch)
+                if writing is not None:
+                    writing.result()
+                writing = beside.submit(writer.write_table, batch)
+            if writing is not None:
+                writing.result()
         with part.open("rb+") as handle:
             os.fsync(handle.fileno())
         digest = sha256_of(part)
