@@ -452,6 +452,25 @@ def test_what_would_change_entries_is_found(server: str) -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    "disturb",
+    [
+        "CREATE RULE quiet AS ON INSERT TO groups DO INSTEAD NOTHING",
+        "CREATE TRIGGER quiet BEFORE UPDATE ON tip FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "CREATE POLICY quiet ON sought USING (kind <> 'stop')",
+    ],
+)
+def test_tables_that_change_or_hide_what_is_written_are_not_appended_to(server: str, make: Make, disturb: str) -> None:
+    with Ledger.open(server) as ledger:
+        ledger.append([make(1)])
+    with raw(server) as connection:
+        connection.execute(disturb.encode())
+    with pytest.raises(LedgerError, match=r"the \w+ quiet of the table \w+ is none.*Nothing was appended"):
+        Ledger.open(server)
+    with Ledger.open(server, read_only=True) as ledger:
+        assert len(ledger.faults()) == 1
+
+
 def test_tables_are_read_as_of_one_moment(server: str, make: Make) -> None:
     with Ledger.open(server) as ledger:
         for n in range(3):

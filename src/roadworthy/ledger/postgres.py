@@ -182,6 +182,8 @@ class PostgresStore:
         try:
             version = self._version(session)
             if version == VERSION:
+                if not self.read_only:
+                    self._undisturbed(session)
                 return
             if self.read_only:
                 if version is None:
@@ -197,6 +199,15 @@ class PostgresStore:
             raise self._server.trouble(cause) from cause
         finally:
             session.close()
+
+    def _undisturbed(self, session: Session) -> None:
+        """Raises LedgerError where something would change what is written: what is acknowledged must be there."""
+        acting = _acting(session)
+        if acting:
+            raise LedgerError(
+                f"the ledger {self.name} is not what was written: {acting[0]}. Nothing was appended. `roadworthy "
+                "ledger verify` says what else was changed; drop it, or restore the ledger from a backup"
+            )
 
     def _version(self, session: Session) -> int | None:
         """The version of the tables; None where there are none. Raises LedgerError for what is no ledger of ours."""
@@ -591,14 +602,21 @@ def _faults(session: Session) -> list[str]:
         for name in sorted(metadata.tables)
         if there.get(name, ("r", "p"))[1] != "p"
     ]
-    acting = session.execute(
+    return found + _acting(session)
+
+
+def _acting(session: Session) -> list[str]:
+    """What would change what is written to a ledger's tables, or hide some of it."""
+    found = session.execute(
         "SELECT 'trigger', tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
         "WHERE NOT tgisinternal AND relname = ANY(%(ours)s) AND relnamespace = current_schema()::regnamespace "
         "UNION ALL SELECT 'rule', rulename, tablename FROM pg_rules "
-        "WHERE tablename = ANY(%(ours)s) AND schemaname = current_schema()",
+        "WHERE tablename = ANY(%(ours)s) AND schemaname = current_schema() "
+        "UNION ALL SELECT 'policy', polname, relname FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid "
+        "WHERE relname = ANY(%(ours)s) AND relnamespace = current_schema()::regnamespace",
         {"ours": sorted(metadata.tables)},
     ).fetchall()
-    return found + [f"the {what} {name} of the table {table} is none of a ledger's" for what, name, table in acting]
+    return [f"the {what} {name} of the table {table} is none of a ledger's" for what, name, table in found]
 
 
 def _new_controls(session: Session, after: int) -> list[Group]:
