@@ -245,7 +245,7 @@ def _accept(
     listed: Listed = asyncio.run(listed_by(behind, timeout_s=timeout_s))
     kept = dict(accepted)
     news: list[_News] = []
-    for tool in sorted(tools):
+    for tool in sorted(tools, key=law.model_name):
         name = law.model_name(tool)
         fault = fault_of(name, accepted, listed.tools, listed.twice)
         change = fault.change if fault is not None else "as accepted"
