@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from roadworthy.core.types import Draft, Entry, Kind
 from roadworthy.ledger.merkle import consistency, consistent, included, inclusion, leaf_hash, root
 from roadworthy.ledger.prune import RETENTION, Pruned, prune, pruned_ranges
 from roadworthy.ledger.store import Ledger
+from roadworthy.ledger.verify import verify
 
 pytest.importorskip("pyarrow", reason="Parquet needs the extra `parquet`")
 
@@ -172,3 +175,39 @@ def test_a_field_that_is_no_text_once_has_no_column_then(tmp_path: Path) -> None
         kept = dict(ledger.heads())
     assert made.entries == 2
     assert dict(heads_of(made.file)) == {seq: kept[seq] for seq in (1, 2)}
+
+
+@pytest.mark.parametrize(
+    "change", ["run = NULL", "run = 'run-8'", "world = 'test'", "at = 5", "kinds = 'said'", "run_first = 9"]
+)
+def test_what_is_left_of_a_pruned_group_cannot_be_changed(book: Path, tmp_path: Path, change: str) -> None:
+    with opened(book) as ledger:
+        archived(ledger, tmp_path / "out")
+        pruned(ledger, tmp_path / "out")
+        assert verify(ledger, acts=False).intact
+    with closing(sqlite3.connect(book)) as at, at:
+        at.execute("DROP INDEX groups_by_run")
+        at.execute(f"UPDATE groups SET {change} WHERE first = 5")
+    with Ledger.open(book, read_only=True) as ledger:
+        report = verify(ledger, acts=False)
+    assert not report.intact
+    assert any("what is left of the groups that were pruned" in found.text for found in report.findings)
+
+
+def test_a_prune_that_broke_off_is_finished_by_the_next(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(_: Ledger, firsts: Sequence[int]) -> None:
+        raise KeyboardInterrupt
+
+    with opened(book) as ledger:
+        archived(ledger, tmp_path / "out")
+        with monkeypatch.context() as patched:
+            patched.setattr(Ledger, "give_up", dies)
+            with pytest.raises(KeyboardInterrupt):
+                pruned(ledger, tmp_path / "out")
+        assert verify(ledger, acts=False).intact
+        assert len(list(ledger.entries(run="run-7"))) == 2
+        assert pruned(ledger, tmp_path / "out").entries == 600
+        assert len(list(ledger.entries(kind="prune"))) == 1
+        assert verify(ledger, acts=False).intact

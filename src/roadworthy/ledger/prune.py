@@ -8,12 +8,15 @@ signatures, keys, learned answers of tools, and whatever belongs to no run; nor 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.core.types import Draft
 from roadworthy.ledger.heads import Group
@@ -70,15 +73,18 @@ def prune(
         )
     archived = _archived(ledger, archives, before)
     resting = _resting(ledger, before)
-    firsts: list[int] = []
+    said = pruned_ranges(ledger)
+    given_up: list[Group] = []
     runs: set[str] = set()
     ranges: list[list[int]] = []
     for group in _whole(ledger):
         if group.run is None or group.run not in resting or not _KEPT.isdisjoint(group.kinds.split(",")):
             continue
         if all(archived.get(seq) == leaf_hash(line) for seq, line in enumerate(group.lines, start=group.first)):
-            firsts.append(group.first)
+            given_up.append(group)
             runs.add(group.run)
+            if _within(said, group.first):
+                continue  # an earlier prune has said so, and broke off
             if ranges and ranges[-1][1] == group.first - 1:
                 ranges[-1][1] = group.last
             else:
@@ -87,24 +93,47 @@ def prune(
     used = [
         {"file": body["file"], "sha256": body["sha256"]}
         for body in files
-        if any(body["first"] <= end and begin <= body["last"] for begin, end in ranges)
+        if any(body["first"] <= group.last and group.first <= body["last"] for group in given_up)
     ]
     for at in range(0, len(ranges), _RANGES):
         body: dict[str, Any] = {
             "before": before,
             "ranges": ranges[at : at + _RANGES],
+            "rows": rows_digest(
+                group
+                for group in given_up
+                if ranges[at][0] <= group.first <= ranges[at : at + _RANGES][-1][1] and not _within(said, group.first)
+            ),
             "files": used,
             "by": by,
             "because": because,
         }
         ledger.append([Draft(kind="prune", world="production", run=None, body=body, at=now)])
-    if firsts:
-        ledger.give_up(firsts)
+    if given_up:
+        ledger.give_up([group.first for group in given_up])
     return Pruned(
-        entries=sum(end - begin + 1 for begin, end in ranges),
+        entries=sum(group.last - group.first + 1 for group in given_up),
         runs=len(runs),
         files=tuple(str(one["file"]) for one in used),
     )
+
+
+def _within(ranges: Sequence[tuple[int, int]], seq: int) -> bool:
+    at = bisect(ranges, (seq, seq)) - 1
+    return any(begin <= seq <= end for begin, end in ranges[max(0, at) : at + 2])
+
+
+def rows_digest(groups: Iterable[Group]) -> str:
+    """SHA-256, in hex, over what is left of pruned groups in the table: nothing else would prove it any more."""
+    digest = sha256()
+    for group in groups:
+        digest.update(row_bytes(group))
+    return digest.hexdigest()
+
+
+def row_bytes(group: Group) -> bytes:
+    """The columns of a group without its content, a line of canonical JSON."""
+    return dumps(list(group[:7])) + b"\n"
 
 
 def pruned_ranges(ledger: Ledger) -> list[tuple[int, int]]:

@@ -6,7 +6,9 @@ Here stands what only the ledger has: columns, tiles, and the tables by which en
 
 from __future__ import annotations
 
+import contextlib
 from array import array
+from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -16,6 +18,7 @@ import orjson
 from roadworthy.core.errors import LedgerError
 from roadworthy.ledger.heads import Group
 from roadworthy.ledger.jsonl import leaves_of
+from roadworthy.ledger.prune import row_bytes
 from roadworthy.ledger.rows import LOOKED_FOR
 from roadworthy.ledger.schema import VERSION
 from roadworthy.ledger.tree import TILE, Frontier, Tile
@@ -95,6 +98,43 @@ def _identity(ledger: Ledger, findings: Findings, tips: Sequence[tuple[Any, ...]
             findings.add("checkpoint", f"the last checkpoint is kept as one of {row[1]} entries, and is not")
 
 
+class _Left:
+    """What is left of pruned groups, held against what the `prune` entries say of it.
+
+    Entries that say it in another form are damaged, and are told of as such.
+    """
+
+    def __init__(self, ledger: Ledger, findings: Findings) -> None:
+        self._findings = findings
+        self._said: dict[int, tuple[str, Any]] = {}
+        """By the seq of a `prune` entry: the digest that it gives, and the one that comes out."""
+        self._ranges: list[tuple[int, int, int]] = []
+        with contextlib.suppress(LedgerError, TypeError, ValueError, KeyError):
+            for entry in ledger.entries(kind="prune"):
+                ranges = [(int(a), int(b), entry.seq) for a, b in entry.body["ranges"]]
+                self._said[entry.seq] = str(entry.body["rows"]), sha256()
+                self._ranges += ranges
+        self._ranges.sort()
+
+    def take(self, group: Group) -> None:
+        """The next group, with its content or without."""
+        if type(group.first) is not int:
+            return
+        at = bisect(self._ranges, (group.first, self._end, 0)) - 1
+        if at >= 0 and self._ranges[at][0] <= group.first <= self._ranges[at][1]:
+            self._said[self._ranges[at][2]][1].update(row_bytes(group))
+
+    _end = 1 << 63
+
+    def end(self) -> None:
+        """After all groups."""
+        for seq, (said, found) in self._said.items():
+            if found.hexdigest() != said:
+                self._findings.add(
+                    "columns", f"what is left of the groups that were pruned by entry {seq} is not what was left", seq
+                )
+
+
 class _Check:
     """One pass over a ledger."""
 
@@ -109,6 +149,7 @@ class _Check:
         """Of each tile that is complete by the entries, the hash of its hashes, and its root."""
         self._sought: dict[str, array[int]] = {kind: array("q") for kind in sorted(LOOKED_FOR)}
         self._changed: int | None = None
+        self._left = _Left(ledger, findings)
 
     def want(self, note: str) -> None:
         """Keep the root at the size of a checkpoint."""
@@ -134,6 +175,8 @@ class _Check:
         if type(group.heads) is not bytes or type(group.sealed) not in (bytes, type(None)):
             self.findings.add("columns", f"the entries from {group.first} on are no bytes", first)
             return
+        # Those that are still there, too: a prune that broke off is finished by the next.
+        self._left.take(group)
         if group.first != first:
             what = "are missing" if _above(group.first, first) else "stand there twice, or in another place"
             self.findings.add(
@@ -176,6 +219,7 @@ class _Check:
 
     def tables(self, *, root_is_good: bool) -> None:
         """Hold the other tables against the entries."""
+        self._left.end()
         if self._changed is not None and not root_is_good:
             self.findings.add("leaf", f"entry {self._changed} is not the one that was written there", self._changed)
         if root_is_good:
