@@ -35,7 +35,8 @@ def check_sums(ledger: Ledger, findings: Findings) -> None:
         findings.add("sums", f"budgets and claims cannot be checked: {broken}")
         return
     if told.gone or told.unreadable:
-        why = "entries were pruned" if told.gone else f"{told.unreadable} entries are erased or encrypted"
+        many = "1 entry is" if told.unreadable == 1 else f"{told.unreadable} entries are"
+        why = "entries were pruned" if told.gone else f"{many} erased or encrypted"
         findings.note("sums", f"budgets and claims were not checked, for {why}")
         return
     for name, total in told.totals.items():
