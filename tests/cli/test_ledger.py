@@ -173,3 +173,15 @@ def test_an_empty_ledger(tmp_path: Path, capsys: Capture) -> None:
     Ledger.open(path).close()
     assert main(["ledger", "show", str(path)]) == 0
     assert "holds no runs" in capsys.readouterr().err
+
+
+def test_lines_of_json_steer_no_terminal_and_say_the_same(tmp_path: Path, capsys: Capture) -> None:
+    said = "\x1b[2J \x9b31m \u202eevil\u2066 \u200b \ufeff é 👩‍💻"
+    path = tmp_path / "runs.db"
+    with Ledger.open(path) as ledger:
+        ledger.append([_draft("heard", {"text": said})])
+    assert main(["ledger", "show", str(path), "run-1", "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["body"]["text"] == said
+    assert "é" in printed
+    assert not [c for c in printed.removesuffix("\n") if c in said and not c.isprintable()]

@@ -6,15 +6,19 @@ Everything that came from a user, a model or a tool goes through `shown` before 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from rich.cells import cell_len
 from rich.console import Console
 
 from roadworthy.core.visible import visible
+
+_STEERING: Final = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+"""Control, invisible and bidirectional characters that writers of JSON leave as they are."""
 
 
 def out() -> Console:
@@ -36,13 +40,20 @@ def shown(text: str, *, lines: bool = True) -> str:
 
 
 def json_line(value: Mapping[str, Any]) -> None:
-    """Write one line of JSON to standard output. Times, dates and dataclasses are written as JSON knows them."""
+    """Write one line of JSON to standard output. Times, dates and dataclasses are written as JSON knows them.
+
+    Such lines end up before people as well, so what would steer a terminal is escaped, which JSON reads as the same.
+    """
     try:
         line = orjson.dumps(value, default=str).decode()
     except TypeError:  # integers and broken text that tools may send and orjson refuses
         line = json.dumps(value, default=str, separators=(",", ":"))
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(_STEERING.sub(_escaped, line) + "\n")
     sys.stdout.flush()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
