@@ -22,7 +22,7 @@ FBIN := $(FRAMEWORKS)/bin
 BBIN := $(BENCH)/bin
 QUIET_PIP := --quiet --quiet --disable-pip-version-check --no-input --no-deps
 
-# `make demo FRAMEWORK=langgraph` (or autogen, crewai, openai-agents, pydantic-ai) drives the same desk through that framework.
+# `make demo FRAMEWORK=langgraph` (or autogen, crewai, openai-agents, pydantic-ai, agent-framework) drives the same desk through that framework.
 FRAMEWORK ?= plain
 DEMO_ENV := $(if $(filter plain,$(FRAMEWORK)),$(CORE),$(FRAMEWORKS))
 
@@ -31,7 +31,7 @@ DEMO_ENV := $(if $(filter plain,$(FRAMEWORK)),$(CORE),$(FRAMEWORKS))
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(DEMO_ENV)/.installed ## Watch a support agent pass and fail its road test (FRAMEWORK=plain|langgraph|autogen|crewai|openai-agents|pydantic-ai)
+demo: $(DEMO_ENV)/.installed ## Watch a support agent pass and fail its road test (FRAMEWORK=plain|langgraph|autogen|crewai|openai-agents|pydantic-ai|agent-framework)
 	@$(DEMO_ENV)/bin/roadworthy demo $(if $(filter plain,$(FRAMEWORK)),,--framework $(FRAMEWORK))
 	@echo "The command is $(DEMO_ENV)/bin/roadworthy; 'source $(DEMO_ENV)/bin/activate' puts it on your PATH."
 

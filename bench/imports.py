@@ -15,7 +15,8 @@ import sys
 HEAVY = (
     "numpy", "scipy", "hypothesis", "jinja2", "faker", "aiosmtpd", "sqlalchemy", "pydantic", "google.protobuf",
     "cel_expr_python", "cryptography", "jsonschema", "ruamel", "typer", "rich", "opentelemetry",
-    "langgraph", "langchain", "langchain_core", "autogen_core", "autogen_agentchat", "crewai", "agents", "pydantic_ai",
+    "langgraph", "langchain", "langchain_core", "autogen_core", "autogen_agentchat", "crewai",
+    "agents", "pydantic_ai", "agent_framework",
 )  # fmt: skip
 """Libraries that a program which only names `roadworthy` does not pay for."""
 

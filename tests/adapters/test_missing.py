@@ -9,7 +9,11 @@ import pytest
 
 from roadworthy.core.errors import UsageError
 
-ADAPTERS = [("openai_agents", "agents", "openai-agents"), ("pydantic_ai", "pydantic_ai", "pydantic-ai")]
+ADAPTERS = [
+    ("openai_agents", "agents", "openai-agents"),
+    ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
+    ("agent_framework", "agent_framework", "agent-framework"),
+]
 
 
 @pytest.mark.parametrize(("adapter", "library", "extra"), ADAPTERS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-_NEEDED = ("langgraph", "langchain", "autogen_agentchat", "crewai", "agents", "pydantic_ai")
+_NEEDED = ("langgraph", "langchain", "autogen_agentchat", "crewai", "agents", "pydantic_ai", "agent_framework")
 _MISSING = [name for name in _NEEDED if find_spec(name) is None]
 
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "adapters")]

@@ -24,7 +24,7 @@ def _dangers() -> Any:
 
 
 dangers = _dangers()
-FRAMEWORKS = ["langgraph", "autogen", "crewai", "openai_agents", "pydantic_ai"]
+FRAMEWORKS = ["langgraph", "autogen", "crewai", "openai_agents", "pydantic_ai", "agent_framework"]
 
 
 @pytest.fixture(scope="module")

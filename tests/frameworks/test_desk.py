@@ -16,7 +16,7 @@ from roadworthy.trials.runner import run_trials
 from roadworthy.trials.scenario import Scenario
 
 HOME = Path(desk.__file__).parent
-FRAMEWORKS = ["langgraph", "autogen", "crewai", "openai_agents", "pydantic_ai"]
+FRAMEWORKS = ["langgraph", "autogen", "crewai", "openai_agents", "pydantic_ai", "agent_framework"]
 
 
 @pytest.fixture(scope="module")

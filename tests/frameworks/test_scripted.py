@@ -8,6 +8,8 @@ import os
 from typing import Any, cast
 
 import pytest
+from agent_framework import Agent as MicrosoftAgent
+from agent_framework import Message as MicrosoftMessage
 from agents import Agent as OpenAIAgent
 from agents import RunConfig, Runner, function_tool
 from autogen_agentchat.agents import AssistantAgent
@@ -19,7 +21,7 @@ from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariab
 from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
 
-from roadworthy.examples.scripted import autogen, crewai, langgraph, openai_agents, pydantic_ai
+from roadworthy.examples.scripted import agent_framework, autogen, crewai, langgraph, openai_agents, pydantic_ai
 from roadworthy.examples.scripted.messages import Message, ToolSchema
 
 
@@ -164,6 +166,13 @@ async def test_pydantic_ai_hands_over_openai_messages() -> None:
     ]
     result = await agent.run("ada and grace", message_history=before)
     check(script, result.output)
+
+
+async def test_agent_framework_hands_over_openai_messages() -> None:
+    script = Script()
+    agent: Any = MicrosoftAgent(agent_framework.model(script), "Be kind.", tools=[find_user])
+    result = await agent.run([MicrosoftMessage(m["role"], [m["content"]]) for m in CONVERSATION])
+    check(script, result.text)
 
 
 def test_quiet_puts_the_environment_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,13 +48,14 @@ FRAMEWORKS: Mapping[str, Framework] = {
     "crewai": Framework(module="crewai", trials=4),
     "openai-agents": Framework(module="agents", trials=8),
     "pydantic-ai": Framework(module="pydantic_ai", trials=8),
+    "agent-framework": Framework(module="agent_framework", trials=8),
 }
 """By the name that `--framework` takes."""
 
 
 def command(
     framework: Annotated[
-        str, typer.Option(help="plain, langgraph, autogen, crewai, openai-agents or pydantic-ai.")
+        str, typer.Option(help="plain, langgraph, autogen, crewai, openai-agents, pydantic-ai or agent-framework.")
     ] = "plain",
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of each scenario.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal trials, in every framework.")] = 0,

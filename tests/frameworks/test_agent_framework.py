@@ -1,0 +1,262 @@
+"""The adapter for Microsoft Agent Framework."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from agent_framework import Agent, BaseChatClient, FunctionInvocationContext, FunctionTool
+from conformance import (
+    CAREFUL,
+    CONTRACT,
+    FIND,
+    REFUND,
+    UNTRUE,
+    BoundConformance,
+    Message,
+    Reacting,
+    Script,
+    Shop,
+    Stubborn,
+    ToolSchema,
+    noticed,
+    said,
+    within,
+)
+from pydantic import BaseModel
+
+from roadworthy import Contract, Gate, Ledger
+from roadworthy.adapters.agent_framework import guard
+from roadworthy.adapters.replies import HANDED_OVER
+from roadworthy.core.errors import UsageError
+from roadworthy.examples.scripted.agent_framework import model
+
+
+def tools(functions: dict[str, Any]) -> list[Any]:
+    return [FunctionTool(name=name, description=f.__doc__ or "", func=f) for name, f in functions.items()]
+
+
+def desk(script: Script, functions: dict[str, Any], **more: Any) -> Any:
+    return Agent(model(script), tools=tools(functions), **more)
+
+
+def talk_blocking_tools(gate: Gate, shop: Shop, script: Script, text: str) -> str:
+    agent = guard(desk(script, shop.functions()), gate)
+
+    async def go() -> str:
+        return (await agent.run(text)).text
+
+    return within(20, go())
+
+
+def talk_async_tools(gate: Gate, shop: Shop, script: Script, text: str) -> str:
+    agent = guard(desk(script, shop.afunctions()), gate)
+
+    async def go() -> str:
+        return (await agent.run(text)).text
+
+    return within(20, go())
+
+
+def talk_streamed(gate: Gate, shop: Shop, script: Script, text: str) -> str:
+    agent = guard(desk(script, shop.afunctions()), gate)
+
+    async def go() -> str:
+        return "".join([update.text async for update in agent.run(text, stream=True)])
+
+    return within(20, go())
+
+
+class TestBlockingTools(BoundConformance):
+    talk = staticmethod(talk_blocking_tools)
+
+
+class TestAsyncTools(BoundConformance):
+    talk = staticmethod(talk_async_tools)
+
+
+class TestStreamed(BoundConformance):
+    talk = staticmethod(talk_streamed)
+
+
+# -- what the framework has beside plain tools ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger.open(":memory:")
+
+
+@pytest.fixture
+def gate(ledger: Ledger) -> Gate:
+    return Gate(Contract.loads(CONTRACT), ledger)
+
+
+@pytest.fixture
+def careful(ledger: Ledger) -> Gate:
+    return Gate(Contract.loads(CAREFUL), ledger)
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+class Note(BaseModel):
+    text: str
+
+
+async def talk(agent: Any, gate: Gate, **more: Any) -> str:
+    """One talk within a run of its own, that must end."""
+    with gate.run(id="r", capability="refunds") as run, run.bind():
+        return (await asyncio.wait_for(agent.run("please", **more), 20)).text
+
+
+class TestEveryToolIsGated:
+    async def test_that_only_a_run_brings(self, gate: Gate, shop: Shop) -> None:
+        script = Script([("wipe", {}), REFUND], "Done.")
+        agent: Any = guard(Agent(model(script)), gate)
+        assert await talk(agent, gate, tools=tools(shop.afunctions())) == "Done."
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert {"ask_user", "escalate", "shop_refund"} <= set(script.offered)
+
+    async def test_of_agents_that_are_tools(self, shop: Shop, ledger: Ledger) -> None:
+        contract = CAREFUL.replace("shop.fail", "helper").replace("args: {}", "args: {task: string}")
+        gate = Gate(Contract.loads(contract), ledger)
+        helper: Any = desk(Script([("wipe", {}), REFUND], UNTRUE), shop.afunctions(), name="helper")
+        script = Script([("helper", {"task": "refund order 7"})], "It was refunded.")
+        agent: Any = guard(Agent(model(script), tools=[helper.as_tool()]), gate)
+        assert await talk(agent, gate) == "It was refunded."
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert said(ledger, gate.run(id="r")) == []
+
+    async def test_behind_middleware_that_tries_again(self, gate: Gate, ledger: Ledger) -> None:
+        tried: list[str] = []
+
+        async def shop_find_order(order_no: str) -> dict[str, str]:
+            tried.append(order_no)
+            return {"order_no": order_no, "total": "80.00"}
+
+        async def twice(context: FunctionInvocationContext, call_next: Callable[[], Any]) -> None:
+            await call_next()
+            await call_next()
+
+        tool = FunctionTool(name="shop_find_order", func=shop_find_order)
+        agent: Any = guard(Agent(model(Script([FIND], "Done.")), tools=[tool], middleware=[twice]), gate)
+        assert await talk(agent, gate) == "Done."
+        assert len(tried) == 2
+        assert len(list(ledger.entries(run="r", kind="intent"))) == 2
+
+    async def test_tools_get_what_they_get_without_a_gate(self, ledger: Ledger) -> None:
+        got: list[Any] = []
+
+        async def shop_refund(ctx: FunctionInvocationContext, order_no: str, amount: float, note: Note) -> Note:
+            got.append((ctx.kwargs["shop"], order_no, amount, note))
+            return Note(text="R-7")
+
+        contract = CONTRACT.replace("note: {type: string, optional: true}", "note: {type: any, optional: true}")
+        gate = Gate(Contract.loads(contract.replace("{refund_no: string}", "{text: string}")), ledger)
+        script = Script([("shop_refund", {"order_no": "7", "amount": 20.5, "note": {"text": "sorry"}})], "Done.")
+        agent: Any = guard(Agent(model(script), tools=[FunctionTool(name="shop_refund", func=shop_refund)]), gate)
+        assert await talk(agent, gate, function_invocation_kwargs={"shop": "ours"}) == "Done."
+        assert got == [("ours", "7", 20.5, {"text": "sorry"})]  # a mapping, as without a gate
+        assert script.results == ['{"text":"R-7"}']
+
+
+class TestWhatNoGateCanStandBefore:
+    async def test_tools_at_the_provider_unless_the_contract_accepts_them(self, gate: Gate, ledger: Ledger) -> None:
+        search: Any = {"type": "web_search"}
+        with pytest.raises(UsageError, match="'web_search' runs at the model's provider"):
+            guard(Agent(model(Script("Hi.")), tools=[search]), gate)
+        agent: Any = guard(Agent(model(Script("Hi."))), gate)
+        with pytest.raises(UsageError, match="'web_search' runs at the model's provider"):
+            await talk(agent, gate, tools=[search])
+        with pytest.raises(UsageError, match="'web_search' runs at the model's provider"):
+            await talk(agent, gate, options={"web_search_options": {"search_context_size": "low"}})
+        guard(
+            Agent(model(Script("Hi.")), tools=[search]),
+            Gate(Contract.loads(f"{CONTRACT}hosted_tools: [web_search]\n"), ledger),
+        )
+
+    async def test_tools_that_somebody_else_carries_out(self, gate: Gate) -> None:
+        elsewhere = FunctionTool(name="shop_refund", input_model={"type": "object", "properties": {}})
+        with pytest.raises(UsageError, match="carried out by somebody else"):
+            guard(Agent(model(Script("Hi.")), tools=[elsewhere]), gate)
+        agent: Any = guard(Agent(model(Script("Hi."))), gate)
+        with pytest.raises(UsageError, match="carried out by somebody else"):
+            await talk(agent, gate, tools=[elsewhere])
+
+    def test_clients_without_middleware_and_agents_of_other_kinds(self, gate: Gate) -> None:
+        class Bare(BaseChatClient[Any]):
+            def _inner_get_response(self, **_: Any) -> Any:
+                raise AssertionError("never asked")
+
+        with pytest.raises(UsageError, match="the client Bare runs no middleware"):
+            guard(Agent(Bare()), gate)
+        with pytest.raises(UsageError, match="cannot see what a str does"):
+            guard("desk", gate)
+
+    def test_two_contracts_cannot_share_an_agent(self, gate: Gate, ledger: Ledger) -> None:
+        agent: Any = Agent(model(Script("Hi.")))
+        assert guard(agent, gate) is agent
+        assert guard(agent, gate) is agent
+        with pytest.raises(UsageError, match="another contract"):
+            guard(agent, Gate(Contract.loads(CONTRACT.replace("50.00", "51.00")), ledger))
+
+
+class TestReplies:
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_what_may_not_be_told_is_nowhere(self, careful: Gate, shop: Shop, stream: bool) -> None:
+        class Talkative(Script):
+            def __call__(self, messages: list[Message], tools: list[ToolSchema]) -> Message:
+                words = super().__call__(messages, tools)
+                return {**words, "content": UNTRUE} if words.get("tool_calls") else words
+
+        agent: Any = guard(desk(Talkative([FIND], "Hello."), shop.afunctions()), careful)
+        with careful.run(id="r", capability="refunds") as run, run.bind():
+            if stream:
+                items = agent.run("please", stream=True)
+                everything = "".join([str(update.to_dict()) async for update in items])
+                assert (await items.get_final_response()).text == "Hello."
+            else:
+                everything = str((await agent.run("please")).to_dict())
+        assert "Hello." in everything
+        assert "refunded" not in everything
+        assert [name for name, _ in shop.did] == ["find_order"]
+
+    async def test_where_nothing_is_held_back_tokens_come_out_as_they_come(self, gate: Gate) -> None:
+        agent: Any = guard(Agent(model(Script("I looked."))), gate)
+        with gate.run(id="r", capability="refunds") as run, run.bind():
+            pieces = [update.text async for update in agent.run("please", stream=True)]
+        assert pieces == list("I looked.")
+
+    async def test_a_session_remembers_what_was_told_and_nothing_else(self, careful: Gate) -> None:
+        script = Stubborn(UNTRUE)
+        agent: Any = guard(Agent(model(script)), careful)
+        session = agent.create_session()
+        assert await talk(agent, careful, session=session) == HANDED_OVER
+        script.turns = ("Hello.",)
+        with careful.run(id="q", capability="refunds") as run, run.bind():
+            assert (await agent.run("And?", session=session)).text == "Hello."
+        assert [m["content"] for m in script.seen[-1]] == ["please", HANDED_OVER, "And?"]
+
+    async def test_the_model_may_do_first_what_it_wanted_to_tell(self, careful: Gate, shop: Shop) -> None:
+        agent: Any = guard(desk(Reacting(UNTRUE, [REFUND], "It was refunded."), shop.afunctions()), careful)
+        with careful.run(id="r", capability="refunds") as run, run.bind():
+            pieces = [update.text async for update in agent.run("please", stream=True)]
+        assert "".join(pieces) == "It was refunded."
+        assert len(shop.did) == 1
+
+    async def test_news_stand_in_every_question_of_a_turn(self, gate: Gate, shop: Shop) -> None:
+        run = gate.run(id="r", capability="refunds")
+        await run.acall("shop.refund", {"order_no": "7", "amount": 51}, shop.functions()["shop_refund"])
+        (asked,) = gate.questions()
+        gate.answer(asked.id, by="shop-lead", ruling="deny", because="not yet")
+        await run.aheard("And?")
+        script = Script([FIND], "No, not yet.")
+        with run.bind():
+            await guard(desk(script, shop.afunctions(), instructions="Be kind."), gate).run("And?")
+        assert [len(noticed(seen)) for seen in script.seen] == [1, 1]
+        assert [[m["role"] for m in seen[:3]] for seen in script.seen] == [["system", "user", "user"]] * 2
