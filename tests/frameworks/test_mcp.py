@@ -203,7 +203,7 @@ async def test_a_method_that_the_operator_named_is_read_as_untrusted(desk: Desk)
 
 
 async def test_smuggled_methods_do_nothing(desk: Desk) -> None:
-    """A call without an id, one as a task, one with a method in another case, a batch, and one before `initialize`."""
+    """Calls before `initialize`, without an id, as a task, in a batch, by a method nearly named, and with NaN."""
     words = [*ROADWORTHY, *desk.words()]
     call = {"name": "find_order", "arguments": {"order_no": "A1"}}
     hello = {
@@ -221,6 +221,12 @@ async def test_smuggled_methods_do_nothing(desk: Desk) -> None:
         [{"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": call}],
         {"jsonrpc": "2.0", "id": 6, "method": "tools/call", "params": {"name": "find_order", "arguments": [1]}},
         {"jsonrpc": "2.0", "id": 7, "method": "tools/call/../resources/read", "params": {"uri": "file:///a"}},
+        {
+            "jsonrpc": "2.0",
+            "id": 9,
+            "method": "tools/call",
+            "params": {**call, "arguments": {"order_no": float("nan")}},
+        },
         {"jsonrpc": "2.0", "id": 8, "method": "ping"},
     ]
     process = await anyio.open_process(words)
@@ -232,12 +238,13 @@ async def test_smuggled_methods_do_nothing(desk: Desk) -> None:
         async with process:
             for line in (json.dumps(one).encode() for one in sent):
                 await process.stdin.send(line + b"\n")
-            while 8 not in came:
+            while not {8, 9} <= came.keys():
                 *lines, rest = (rest + await process.stdout.receive()).split(b"\n")
                 came.update({one["id"]: one for one in map(json.loads, lines)})
             await process.stdin.aclose()
-    assert sorted(came) == [1, 2, 3, 4, 6, 7, 8]
-    assert [number for number, one in came.items() if "error" in one] == [1, 3, 4, 6, 7]
+    assert sorted(came) == [1, 2, 3, 4, 6, 7, 8, 9]
+    assert sorted(number for number, one in came.items() if "error" in one) == [1, 3, 4, 6, 7]
+    assert "JSON does not have" in came[9]["result"]["content"][0]["text"]
     assert came[3]["error"]["code"] == types.INVALID_PARAMS
     assert came[4]["error"]["code"] == came[7]["error"]["code"] == types.METHOD_NOT_FOUND
     assert desk.did == []
@@ -305,6 +312,39 @@ async def test_a_server_that_writes_rubbish_is_followed_and_one_that_floods_is_s
     assert "bytes" in text(found)
 
 
+async def test_what_is_no_text_is_not_passed_on(desk: Desk) -> None:
+    desk.mood("image")
+    async with desk.inside() as client:
+        found = await client.call_tool("who_am_i", {})
+    assert [block.type for block in found.content] == ["text"]
+    assert "not passed on" in text(found)
+
+
+async def test_a_proxy_that_is_told_to_leave_in_a_call_leaves_and_records_it(desk: Desk) -> None:
+    call = {"name": "find_order", "arguments": {"order_no": "A1"}}
+    hello = {
+        "protocolVersion": types.LATEST_PROTOCOL_VERSION,
+        "capabilities": {},
+        "clientInfo": {"name": "n", "version": "1"},
+    }
+    desk.mood("hang")
+    process = await anyio.open_process([*ROADWORTHY, *desk.words()])
+    assert process.stdin is not None
+    with anyio.fail_after(60):
+        async with process:
+            for message in (
+                {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
+                {"jsonrpc": "2.0", "method": "notifications/initialized"},
+                {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
+            ):
+                await process.stdin.send(json.dumps(message).encode() + b"\n")
+            await until(lambda: bool(desk.did))
+            process.terminate()
+            assert await process.wait() == 0
+    (ended,) = desk.entries("outcome")
+    assert ended.body["interrupted"] is True
+
+
 async def test_an_error_of_the_tool_comes_back_as_one(desk: Desk) -> None:
     async with desk.inside() as client:
         desk.mood("fails")
@@ -356,6 +396,7 @@ async def test_a_server_that_cannot_be_started_is_told_to_the_client(desk: Desk)
     ("options", "text"),
     [
         (["--capability", "lost_parcels"], "lost_parcels"),
+        (["--principal", "nobody", "--env", "HOME", "--capability", "x"], "capability 'x'"),
         (["--pass", "sampling/createMessage"], "sampling/createMessage"),
         (["--fact", "vip"], "NAME=VALUE"),
         (["--http", "0.0.0.0:0"], "--host"),

@@ -24,6 +24,7 @@ except ImportError as error:
     raise UsageError("the MCP SDK is not installed: `pip install 'roadworthy[mcp]'` brings it along") from error
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -124,9 +125,16 @@ class Proxy:
         self.most_bytes = most_bytes
         self.shapes = shapes_of(contract)
         self.gate = Gate(contract, ledger, tools={name: _carried(name) for name in contract.tools})
+        if principal_header is None:
+            self._check_principal()
+
+    def _check_principal(self) -> None:
+        """What every session would be refused for. Raises UsageError."""
+        known, principal = self.contract.principals, self.who.principal
+        if known and principal not in known:
+            raise UsageError(f"say who the clients are, with --principal: the contract knows {', '.join(known)}")
         for name in self.capabilities:
-            if not principal_header:
-                self.gate.check_capability(name, self.who.principal or "")
+            self.gate.check_capability(name, principal or self.contract.agent)
 
     async def serve_stdio(self) -> None:
         """Serve the client at our standard streams until it leaves."""
@@ -409,6 +417,8 @@ class _Session:
         run = self._run
         if run is None:
             return _said("Nothing was done: this session has no run.", wrong=True)
+        if not _is_json(args):
+            return _said("Nothing was done: the arguments hold numbers that JSON does not have.", wrong=True)
         await self._settle()
         tool = self._proxy.contract.tool_names.get(name)
         if tool is None:
@@ -485,6 +495,15 @@ def _narrowed(schema: Mapping[str, Any], args: Sequence[str]) -> dict[str, Any]:
         narrowed["required"] = [name for name in cast("list[Any]", required) if name in args]
     narrowed["additionalProperties"] = False
     return narrowed
+
+
+def _is_json(args: object) -> bool:
+    """Whether arguments are JSON: NaN and infinities are read by some, and would reach the server as null."""
+    try:
+        json.dumps(args, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def _said(text: str, *, wrong: bool) -> types.CallToolResult:

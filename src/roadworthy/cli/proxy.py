@@ -111,7 +111,7 @@ def command(
     if http is None and (token_file or host or principal_header or subject_header):
         raise UsageError("--token-file, --host, --principal-header and --subject-header go with --http")
     facts = _facts(fact or [])
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="roadworthy: %(message)s")
+    _log_to_standard_error()
     with appending(ledger, vault, create=True) as opened:
         from roadworthy.adapters.mcp import Proxy, Who
 
@@ -136,6 +136,19 @@ def command(
         door = Door.of(http, token=read_token(token_file), names=host or [], shown=token_file is None)
         asyncio.run(serve_http(proxy, door, ready=lambda told: err().print(shown(told))))
     return 0
+
+
+class _Shown(logging.Formatter):
+    """Log lines as people may see them: what servers and clients say is in some of them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Shown("roadworthy: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _need_mcp() -> None:
