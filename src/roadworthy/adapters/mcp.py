@@ -24,7 +24,6 @@ except ImportError as error:
     raise UsageError("the MCP SDK is not installed: `pip install 'roadworthy[mcp]'` brings it along") from error
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -417,8 +416,6 @@ class _Session:
         run = self._run
         if run is None:
             return _said("Nothing was done: this session has no run.", wrong=True)
-        if not _is_json(args):
-            return _said("Nothing was done: the arguments hold numbers that JSON does not have.", wrong=True)
         await self._settle()
         tool = self._proxy.contract.tool_names.get(name)
         if tool is None:
@@ -495,15 +492,6 @@ def _narrowed(schema: Mapping[str, Any], args: Sequence[str]) -> dict[str, Any]:
         narrowed["required"] = [name for name in cast("list[Any]", required) if name in args]
     narrowed["additionalProperties"] = False
     return narrowed
-
-
-def _is_json(args: object) -> bool:
-    """Whether arguments are JSON: NaN and infinities are read by some, and would reach the server as null."""
-    try:
-        json.dumps(args, allow_nan=False)
-    except (ValueError, TypeError, RecursionError):
-        return False
-    return True
 
 
 def _said(text: str, *, wrong: bool) -> types.CallToolResult:
