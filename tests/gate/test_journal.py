@@ -255,6 +255,43 @@ def test_a_run_stops_when_its_other_threads_have_ended(office: Opened) -> None:
     assert at.till.notes == ["slow"]
 
 
+def test_a_call_inside_of_a_call_stops_both(office: Opened) -> None:
+    at = office()
+    run = at.run(suspendable=True)
+
+    def agent(text: str) -> str:
+        at.refund(run)
+        return f"refunded, {text}"
+
+    done: list[BaseException] = []
+
+    def outer() -> None:
+        try:
+            run.call("note", {"text": "please"}, agent)
+        except Suspended as stopped:
+            done.append(stopped)
+
+    thread = threading.Thread(target=outer, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive(), "each of the two calls waits for the other one"
+    assert len(done) == 1
+    assert run.status == "held"
+
+
+async def test_a_call_inside_of_a_call_stops_both_in_async_code(office: Opened) -> None:
+    at = office()
+    run = at.run(suspendable=True)
+
+    async def agent(text: str) -> str:
+        await run.acall("refund", {"no": "7", "amount": "250.00"}, at.till.refund)
+        return f"refunded, {text}"
+
+    with pytest.raises(Suspended):
+        await asyncio.wait_for(run.acall("note", {"text": "please"}, agent), 30)
+    assert run.status == "held"
+
+
 def test_a_run_stops_when_its_other_tasks_have_ended(office: Opened) -> None:
     at = office()
 

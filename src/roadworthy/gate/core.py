@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -167,6 +168,9 @@ def cause_of(action: str, session: str) -> str:
     return f"{action}~{session}"
 
 
+_inside: ContextVar[tuple[Core, ...]] = ContextVar("roadworthy_inside", default=())
+"""The runs whose tools are running around this code, the outermost first; a run may be in it several times."""
+
 # what a step waits for ------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +212,7 @@ class Carry:
     """A tool that runs. Comes to how it ended."""
 
     gate: Gate
+    core: Core
     tool: ToolPolicy | None
     """None for a call that nobody could judge."""
     fn: ToolFunction
@@ -216,10 +221,18 @@ class Carry:
     left_s: float | None = None
 
     def now(self) -> Carried:
-        return self.gate.carrier.call(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
+        outside = _inside.set((*_inside.get(), self.core))
+        try:
+            return self.gate.carrier.call(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
+        finally:
+            _inside.reset(outside)
 
     async def later(self) -> Carried:
-        return await self.gate.carrier.acall(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
+        outside = _inside.set((*_inside.get(), self.core))
+        try:
+            return await self.gate.carrier.acall(self.tool, self.fn, self.args, left_s=self.left_s, key=self.key)
+        finally:
+            _inside.reset(outside)
 
 
 @dataclass(slots=True)
@@ -252,12 +265,18 @@ class AskUser:
 
 @dataclass(slots=True)
 class Quiesce:
-    """The end of all tools that are running."""
+    """The end of all tools that are running, but for those that wait for the call that stops here.
+
+    A tool may be an agent by itself, whose own calls come to the same run.
+    """
 
     core: Core
 
     def now(self) -> None:
-        self.core.wait_quiet(0)
+        self.core.wait_quiet(self._around())
 
     async def later(self) -> None:
-        await asyncio.to_thread(self.core.wait_quiet, 0)
+        await asyncio.to_thread(self.core.wait_quiet, self._around())
+
+    def _around(self) -> int:
+        return sum(core is self.core for core in _inside.get())

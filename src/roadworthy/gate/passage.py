@@ -139,7 +139,7 @@ def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome
     else:
         function = cast("ToolFunction", ctx.gate.function_for(tool.name, fn))
         try:
-            carried = yield Carry(ctx.gate, tool, function, _wired(step, tool), step.key, _left_s(ctx, step))
+            carried = yield Carry(ctx.gate, ctx.core, tool, function, _wired(step, tool), step.key, _left_s(ctx, step))
         except BaseException:
             _interrupted(ctx, step)
             raise
@@ -629,7 +629,7 @@ def _watch(ctx: Context, step: Step, given: Mapping[str, Any], fn: Callable[...,
     """Make a call that nobody could judge, where we only watch."""
     tool = step.tool
     try:
-        carried: Carried = yield Carry(ctx.gate, None, fn, given, step.key)
+        carried: Carried = yield Carry(ctx.gate, ctx.core, None, fn, given, step.key)
     finally:
         ctx.core.landed()
     if carried.ending == "returned":

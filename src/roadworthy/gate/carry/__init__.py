@@ -18,7 +18,7 @@ from types import FunctionType, MethodType, NoneType
 from typing import Any, Literal, NamedTuple, Protocol
 
 from roadworthy.core.clock import Clock
-from roadworthy.core.errors import HarnessError, UsageError
+from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.gate.carry.breaker import Breaker, BreakerSpec, Slots
 
 ToolFunction = Callable[..., Any]
@@ -196,7 +196,8 @@ def _foreign(error: BaseException) -> bool:
 
 def _must_pass(error: BaseException) -> bool:
     """Errors that are not the tool's, though they come out of it."""
-    return isinstance(error, HarnessError) or not (isinstance(error, Exception) or _foreign(error))
+    # A tool that is an agent may have stopped the run by a call of its own.
+    return isinstance(error, HarnessError | Suspended) or not (isinstance(error, Exception) or _foreign(error))
 
 
 def _run(fn: ToolFunction, args: Mapping[str, Any]) -> Carried:
