@@ -206,7 +206,10 @@ def test_the_command_writes_and_registers(office: Office, tmp_path: Path, capsys
     assert (entry.body["what"], entry.body["path"], entry.body["runs"]) == ("report", str(page), ["r"])
     assert main(["ledger", "report", ledger, "--html", str(page), "--run", "r", "--no-register"]) == 0
     assert len(list(office.gate.ledger.entries(kind="export"))) == 1
-    assert "The run, entry by entry" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "The run, entry by entry" in text
+    assert ", contract version 1 (" in text
+    assert not re.search(r"(&#34;|&quot;|\")levels", text), "the beginning of a run is told in words"
 
 
 def test_a_ledger_that_was_changed_is_called_so(

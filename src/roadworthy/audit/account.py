@@ -646,6 +646,20 @@ def _call(tool: str, args: object) -> str:
     return text_of(f"{tool}({', '.join(f'{name}={dumps(value).decode()}' for name, value in given.items())})")
 
 
+def _beginning(body: Body) -> str:
+    """How a run began. Whatever else its entry holds stands after it, as it is."""
+    rest = {key: value for key, value in body.items() if value not in (None, {}, [])}
+    agent, version, digest = (str(rest.pop(name, "?")) for name in ("agent", "version", "contract"))
+    who = f", run by {rest.pop('principal')}" if "principal" in rest else ""
+    whom = f", for {rest.pop('subject')}" if "subject" in rest else ""
+    levels = cast("Mapping[str, object]", rest.pop("levels", {}))
+    opened = [f"{name} ({levels.get(name, '?')})" for name in cast("Sequence[str]", rest.pop("capabilities", ()))]
+    open_now = f"; open: {', '.join(opened)}" if opened else "; no capability is open"
+    loose = "; NOT ENFORCED: verdicts are recorded, and every tool runs" if rest.pop("enforce", True) is False else ""
+    more = f"; {dumps(rest).decode()}" if rest else ""
+    return text_of(f"{agent}, contract version {version} ({digest[:12]}){who}{whom}{open_now}{loose}{more}")
+
+
 def _in_words(entry: Entry) -> Iterable[Told]:
     """One entry of a run's story."""
     body, kind = entry.body, entry.kind
@@ -668,6 +682,14 @@ def _in_words(entry: Entry) -> Iterable[Told]:
     elif kind == "outcome":
         value = body.get("value", _field(entry, "text"))
         yield _told(entry, str(body.get("status")), text_of(value), more=str(body.get("done", "")))
+    elif kind == "handover":
+        to = f"to {body['to']}: " if "to" in body else ""
+        yield _told(entry, "handed over", f"{to}{_words(entry, 'reason')}", by=body.get("by"))
+    elif kind == "signal":
+        value = f": {text_of(body['value'])}" if "value" in body else ""
+        yield _told(entry, "signal", f"{text_of(_field(entry, 'name'))}{value}", by=body.get("by"))
+    elif kind == "run" and "agent" in body:
+        yield _told(entry, "run", _beginning(body), more=_missing(entry))
     elif kind == "intent":
         return
     else:
