@@ -360,3 +360,25 @@ def test_a_run_whose_rows_were_changed_is_not_read_on(path: Path, make: Make, ch
         pytest.raises(LedgerError, match=rf"run 'run-0' .*is not what was written.*({says})"),
     ):
         list(ledger.entries(run="run-0"))
+
+
+@pytest.mark.parametrize("where", [301, 1_000])
+def test_a_stop_that_was_put_in_reaches_no_gate_that_runs(tmp_path: Path, make: Make, where: int) -> None:
+    (tmp_path / "book").mkdir()
+    path = tmp_path / "book" / "runs.db"
+    stop = make(1, run=None, kind="stop", body={"because": "harm", "capability": None})
+    with Ledger.open(path, vault=tmp_path / "vault.db") as ledger:
+        ledger.append([make(n) for n in range(299)])
+        ledger.append([stop])
+        assert [entry.body["because"] for entry in ledger.controls()] == ["harm"]
+        ledger.append([make(n) for n in range(20)])
+        with closing(sqlite3.connect(path)) as at, at:
+            ((head,),) = at.execute("SELECT heads FROM groups WHERE kinds = 'stop'").fetchall()
+            forged = head.replace(b'"because":"harm"', b'"because":"calm","lifted":true')
+            forged = forged.replace(b'"seq":301', b'"seq":%d' % where)
+            at.execute("DELETE FROM groups WHERE first = ?", (where + 1,))
+            row = (where + 1, where + 1, None, 0, "production", 1, "stop", forged, None)
+            at.execute("INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            at.execute("INSERT INTO sought VALUES ('stop', ?)", (where + 1,))
+        with pytest.raises(LedgerError, match="its last checkpoint does not know"):
+            ledger.controls()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
@@ -320,6 +320,55 @@ class Composer:
         self.key = composed.key
         if self.key is not None and _GAP in self._tip.note:
             self._signed()
+
+
+class Watch:
+    """Holds stops and the like, as they come to gates that run, against what the checkpoints say of them.
+
+    Whoever can write the file can put a row there that lifts a stop; the checkpoint over it they cannot sign. Not
+    thread-safe.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._found = Controls()
+        self.groups: list[Group] = []
+        """All that were learnt, in order."""
+
+    @property
+    def last(self) -> int:
+        """The seq up to which they were learnt."""
+        return self.groups[-1].last if self.groups else 0
+
+    def learn(self, new: Callable[[int], Sequence[Group]], tip: Callable[[], tuple[int, str]]) -> None:
+        """Take in what is new after a seq. Raises LedgerError where the checkpoint speaks of others."""
+        while True:
+            groups = new(self.last)
+            if not groups:
+                return
+            size, note = tip()
+            if len(new(self.last)) == len(groups):  # else some came in between, and the checkpoint may speak of them
+                break
+        found = self._found
+        for group in groups:
+            for line in group.lines:
+                if group.last <= size and entry_of_head(line).kind in CONTROLS:
+                    found = found.plus(leaf_hash(line))
+        if groups[-1].last > size or not _speaks_of(found, note):
+            raise LedgerError(
+                f"the ledger {self._name} holds a stop, a level or a signature that its last checkpoint does not know, "
+                "so somebody has written past it: nothing is taken from it. `roadworthy ledger verify` says what was "
+                "changed; restore it from a backup"
+            )
+        self._found = found
+        self.groups += groups
+
+
+def _speaks_of(controls: Controls, note: str) -> bool:
+    """Whether a checkpoint is of just these. One that nobody has signed, of an earlier form, says nothing of them."""
+    text, _, signatures = note.partition(_GAP)
+    lines = tuple(text.removesuffix("\n").split("\n")[3:])
+    return lines == controls.lines() or not (lines or signatures)
 
 
 def _first_key(key: LogKey, at: int) -> Sequence[Bundle]:

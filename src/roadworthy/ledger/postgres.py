@@ -29,7 +29,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.core.types import Reservation
 from roadworthy.ledger import queries
-from roadworthy.ledger.compose import ORIGIN, Composed, Composer, Tip
+from roadworthy.ledger.compose import ORIGIN, Composed, Composer, Tip, Watch
 from roadworthy.ledger.engine import Append, Busy, Outdated
 from roadworthy.ledger.heads import Group
 from roadworthy.ledger.merkle import leaf_hash
@@ -147,7 +147,7 @@ class PostgresStore:
         self._idle: list[Session] = []
         self._lock = threading.RLock()
         self._control_lock = threading.Lock()
-        self._known_controls: list[Group] = []
+        self._watch = Watch(self.name)
         _open_stores.add(self)
         try:
             self._prepare()
@@ -517,9 +517,11 @@ class PostgresStore:
 
     def control_groups(self, after: int) -> Sequence[Group]:
         with self._control_lock:
-            last = self._known_controls[-1].last if self._known_controls else 0
-            self._known_controls += self._reading(lambda session: _new_controls(session, last))
-            known = self._known_controls
+            self._watch.learn(
+                lambda last: self._reading(lambda session: _new_controls(session, last)),
+                lambda: self._reading(_stored_tip) or (0, ""),
+            )
+            known = self._watch.groups
             if not known or known[-1].last <= after:
                 return ()
             return [found for found in known if found.last > after]

@@ -26,7 +26,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from roadworthy.core.errors import Conflict, LedgerError
 from roadworthy.ledger import queries
 from roadworthy.ledger.address import look_at
-from roadworthy.ledger.compose import ORIGIN, Composer, Tip
+from roadworthy.ledger.compose import ORIGIN, Composer, Tip, Watch
 from roadworthy.ledger.engine import Append, Busy, Outdated
 from roadworthy.ledger.heads import Group
 from roadworthy.ledger.merkle import leaf_hash
@@ -189,7 +189,7 @@ class SqliteStore:
         self._control_lock = threading.Lock()
         self._control: sqlite3.Connection | None = None
         self._control_version = -1
-        self._known_controls: list[Group] = []
+        self._watch = Watch(self.name)
         if path is not None:
             look_at(path, read_only=read_only)
         self._main = self._patiently(self._open_main)
@@ -550,7 +550,7 @@ class SqliteStore:
                     self._learn_controls(connection)
             else:
                 self._follow_controls()
-            known = self._known_controls
+            known = self._watch.groups
             if not known or known[-1].last <= after:
                 return ()
             return [found for found in known if found.last > after]
@@ -571,8 +571,10 @@ class SqliteStore:
             raise trouble(cause, self.name) from cause
 
     def _learn_controls(self, connection: sqlite3.Connection) -> None:
-        last = self._known_controls[-1].last if self._known_controls else 0
-        self._known_controls += [Group(*row) for row in connection.execute(_controls(), {"after": last})]
+        self._watch.learn(
+            lambda after: [Group(*row) for row in connection.execute(_controls(), {"after": after})],
+            lambda: self._stored_tip(connection) or (0, ""),
+        )
 
     def recent_runs(self, *, world: str | None, limit: int | None) -> Sequence[str]:
         given: dict[str, object] = {"limit": -1 if limit is None else limit}
