@@ -25,6 +25,8 @@ class Store(Protocol):
     """Keeps groups on a medium. `write` is called by one thread at a time, everything else by any."""
 
     read_only: bool
+    direct: bool
+    """Whether any thread may call `write`, and is not to wait for another one to do it."""
 
     @property
     def name(self) -> str:

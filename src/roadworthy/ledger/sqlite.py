@@ -179,6 +179,7 @@ class SqliteStore:
 
     def __init__(self, path: Path | None, *, read_only: bool = False, vault: Vault | None = None) -> None:
         self.read_only = read_only
+        self.direct = True
         self._path = path
         self._vault = vault
         self._id: str | None = None

@@ -1,4 +1,8 @@
-"""One thread a process that writes: callers that come while it waits for the disk share the next sync."""
+"""Who writes: a caller that is alone does so itself, and those who come meanwhile share the next sync.
+
+One thread a process writes for all who share: to wake it and be woken by it costs about as much as a sync of a fast
+disk, so whoever finds nobody else there goes without.
+"""
 
 from __future__ import annotations
 
@@ -144,6 +148,10 @@ class Writer:
         self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._door = threading.Lock()
         """Who hands something over while it is closed is refused; so nothing comes after the end."""
+        self._writing = threading.Lock()
+        """Held by whoever writes."""
+        self._pending = 0
+        """How many were handed over and are not written yet: nobody goes before them."""
         self._closing = False
         self._broken: str | None = None
         self.thread = threading.Thread(target=self._work, name="roadworthy-ledger", daemon=True)
@@ -155,8 +163,20 @@ class Writer:
         Raises Conflict where a guard does not hold; those who share the transaction notice nothing.
         """
         waiting = _Thread((bundles, guards))
-        self._hand_over(waiting)
+        if self._store.direct and self._alone():
+            try:
+                self._commit([waiting])
+            finally:
+                self._writing.release()
+        else:
+            self._hand_over(waiting)
         return waiting.wait()
+
+    def _alone(self) -> bool:
+        """Whether nobody else writes or waits; then it is the caller who writes, until it gives the lock back."""
+        with self._door:
+            self._refuse()
+            return not self._pending and self._writing.acquire(blocking=False)
 
     async def awrite(self, bundles: Sequence[Bundle], guards: Sequence[Guard]) -> list[Group]:
         """As `write`, without blocking the event loop. Once called, it writes, even when the caller is cancelled."""
@@ -172,11 +192,15 @@ class Writer:
 
     def _hand_over(self, waiting: _Waiting) -> None:
         with self._door:
-            if self._broken is not None:
-                raise LedgerError(f"nothing is written to {self._store.name} since this happened: {self._broken}")
-            if self._closing:
-                raise LedgerError(f"{self._store.name} was closed: open it again to append to it")
+            self._refuse()
+            self._pending += 1
             self._waiting.put(waiting)
+
+    def _refuse(self) -> None:
+        if self._broken is not None:
+            raise LedgerError(f"nothing is written to {self._store.name} since this happened: {self._broken}")
+        if self._closing:
+            raise LedgerError(f"{self._store.name} was closed: open it again to append to it")
 
     def close(self) -> None:
         """Write what was handed over, then end the thread. May be called twice, and by the thread itself."""
@@ -193,12 +217,14 @@ class Writer:
             while True:
                 group, more = self._next_group(last)
                 if group:
-                    self._commit(group)
+                    with self._writing:
+                        self._commit(group)
                     last = len(group)
                 if not more:
                     return
         finally:
-            self._store.close()
+            with self._writing:
+                self._store.close()
 
     def _next_group(self, last: int) -> tuple[list[_Waiting], bool]:
         """Who shares the next commit, and whether anybody can come after them. `last` shared the one before."""
@@ -208,7 +234,10 @@ class Writer:
         if last > 2:
             self._gather(last)
         while first is not None:
-            if first.begins():
+            if not first.begins():
+                with self._door:
+                    self._pending -= 1
+            else:
                 group.append(first)
                 for bundle in first.append[0]:
                     rows += len(bundle.lines)
@@ -231,9 +260,15 @@ class Writer:
     def _commit(self, group: Sequence[_Waiting]) -> None:
         try:
             results = self._store.write([waiting.append for waiting in group])
+        except (KeyboardInterrupt, SystemExit) as wish:
+            if threading.current_thread() is self.thread:
+                self._fail(list(group), wish)
+                return
+            raise  # of the caller that writes here itself: the store has rolled back, and goes on with the next
         except BaseException as failure:  # whatever it was, nobody may wait for ever and nothing may be acknowledged
             self._fail(list(group), failure)
             return
+        self._took(group)
         for waiting, result in zip(group, results, strict=True):
             if isinstance(result, Conflict):
                 waiting.failed(result)
@@ -241,8 +276,14 @@ class Writer:
                 waiting.written(result)
         _wake(group)
 
+    def _took(self, group: Sequence[_Waiting]) -> None:
+        if threading.current_thread() is self.thread:
+            with self._door:
+                self._pending -= len(group)
+
     def _fail(self, refused: list[_Waiting], failure: BaseException) -> None:
         known = failure if isinstance(failure, LedgerError) else LedgerError(f"{type(failure).__name__}: {failure}")
+        self._took(refused)
         if not isinstance(failure, Busy):
             _log.error("the ledger %s takes no more entries: %s", self._store.name, known.text)
             with self._door:
