@@ -511,19 +511,21 @@ async def _team_held(
     before: list[Any] = []
     while True:
         result, last = TaskResult(messages=[]), None
-        async for item in _team_steps(kind, team, scope, kwargs):
-            if isinstance(item, ModelClientStreamingChunkEvent):
-                for token in await screen.token(item):
+        # Closed before the team is asked again: until its stream has ended it counts as running.
+        async with contextlib.aclosing(_team_steps(kind, team, scope, kwargs)) as items:
+            async for item in items:
+                if isinstance(item, ModelClientStreamingChunkEvent):
+                    for token in await screen.token(item):
+                        yield token
+                    continue
+                for token in await screen.flush():
                     yield token
-                continue
-            for token in await screen.flush():
-                yield token
-            if last is not None and (shown := _shown(screen, scope, last)) is not None:
-                yield shown
-            last = item
-            if isinstance(item, TaskResult):
-                result = item
-                break
+                if last is not None and (shown := _shown(screen, scope, last)) is not None:
+                    yield shown
+                last = item
+                if isinstance(item, TaskResult):
+                    result = item
+                    break
         reply = result.messages[-1] if result.messages else None
         if not _is_reply(reply, scope):
             yield _result(result, [*before, *_all_shown(screen, scope, result.messages)])
