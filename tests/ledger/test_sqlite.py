@@ -380,5 +380,8 @@ def test_a_stop_that_was_put_in_reaches_no_gate_that_runs(tmp_path: Path, make: 
             row = (where + 1, where + 1, None, 0, "production", 1, "stop", forged, None)
             at.execute("INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             at.execute("INSERT INTO sought VALUES ('stop', ?)", (where + 1,))
-        with pytest.raises(LedgerError, match="its last checkpoint does not know"):
-            ledger.controls()
+        if where < ledger.size:
+            with pytest.raises(LedgerError, match="its last checkpoint does not know"):
+                ledger.controls()
+        else:  # behind the last checkpoint it is nothing that was committed
+            assert [entry.body["because"] for entry in ledger.controls()] == ["harm"]

@@ -342,19 +342,19 @@ class Watch:
 
     def learn(self, new: Callable[[int], Sequence[Group]], tip: Callable[[], tuple[int, str]]) -> None:
         """Take in what is new after a seq. Raises LedgerError where the checkpoint speaks of others."""
-        while True:
-            groups = new(self.last)
-            if not groups:
-                return
-            size, note = tip()
-            if len(new(self.last)) == len(groups):  # else some came in between, and the checkpoint may speak of them
-                break
+        if not new(self.last):
+            return
+        # The checkpoint first: what comes after it is of the next one, and is learnt with that.
+        size, note = tip()
+        groups = [group for group in new(self.last) if group.last <= size]
+        if not groups:
+            return
         found = self._found
         for group in groups:
             for line in group.lines:
-                if group.last <= size and entry_of_head(line).kind in CONTROLS:
+                if entry_of_head(line).kind in CONTROLS:
                     found = found.plus(leaf_hash(line))
-        if groups[-1].last > size or not _speaks_of(found, note):
+        if not _speaks_of(found, note):
             raise LedgerError(
                 f"the ledger {self._name} holds a stop, a level or a signature that its last checkpoint does not know, "
                 "so somebody has written past it: nothing is taken from it. `roadworthy ledger verify` says what was "
