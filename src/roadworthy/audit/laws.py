@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable
 
 from roadworthy.contract.model import Contract
-from roadworthy.contract.people import People
-from roadworthy.core.order import in_order
+from roadworthy.contract.recorded import read_again
 from roadworthy.core.types import Entry
 from roadworthy.ledger.store import Ledger
 
@@ -31,21 +29,10 @@ class Laws:
         """
         if digest not in self._known:
             found = (read_again(entry.body) for entry in self._written.get(digest, ()))
-            self._known[digest] = next((c for c in found if c is not None and c.digest == digest), None)
+            self._known[digest] = next((contract for contract in found if contract is not None), None)
         return self._known[digest]
 
     @property
     def written(self) -> tuple[Entry, ...]:
         """The first entry of each contract, in order."""
         return tuple(sorted((entries[0] for entries in self._written.values()), key=lambda e: e.seq))
-
-
-def read_again(body: Mapping[str, Any]) -> Contract | None:
-    """The contract that the body of a `contract` entry holds, with its people; None for what is none."""
-    try:
-        written = in_order({key: body.get(key) for key in ("contract", "people")}, body.get("order"))
-        contract = Contract.model_validate(written["contract"])
-        people = cast("object", written["people"])
-        return contract if people is None else contract.with_people(People.model_validate(people))
-    except (ValueError, TypeError, RecursionError):
-        return None

@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final, TypeAlias
 
-from roadworthy.audit import html
 from roadworthy.contract.diff import Change, Kind, differences, told
 from roadworthy.contract.model import Ask, Capability, Contract, Criterion, Directory, Rule, Tool, ToolSet
 from roadworthy.contract.shapes import Shape
 from roadworthy.core.types import LEVELS, Level
 from roadworthy.gate.signed import Signature, Standing
+from roadworthy.pages.paper import Pages
 
 
 class Code(str):
@@ -188,8 +189,12 @@ def page_of(contract: Contract, *, standing: Standing | None = None, levels: Map
 
 def render_html(page: Page, *, at: datetime | None = None) -> str:
     """The page as one HTML file. Raises UsageError where Jinja2 is not installed."""
-    filters = {"parts": _parts, "level": _LEVEL_NAMES.__getitem__}
-    return html.render("contract.html.j2", "contract.css", filters=filters, page=page, law=page.contract, at=at)
+    return _pages().render("contract.html.j2", "contract.css", page=page, law=page.contract, at=at)
+
+
+@cache
+def _pages() -> Pages:
+    return Pages("roadworthy.audit", filters={"parts": _parts, "level": _LEVEL_NAMES.__getitem__})
 
 
 def _parts(sentence: Words) -> list[tuple[bool, str]]:

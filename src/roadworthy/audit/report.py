@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final
 
-from roadworthy.audit import html
 from roadworthy.audit.account import Account
 from roadworthy.audit.redecide import Decision, Redecided
+from roadworthy.pages.paper import Pages
 from roadworthy.verify_ledger import Report as Check
 from roadworthy.verify_ledger import told
 
@@ -65,10 +66,10 @@ def render(
 
     Raises UsageError where Jinja2 is not installed.
     """
-    return html.render(
+    return _pages().render(
         "report.html.j2",
-        ("contract.css", "report.css"),
-        filters={"time": _time, "day": _day, "number": _number, "plural": _plural, "states": _states, "mark": _mark},
+        "contract.css",
+        "report.css",
         account=account,
         source=source,
         at=at,
@@ -77,6 +78,12 @@ def render(
         again=again,
         wrong=wrong,
     )
+
+
+@cache
+def _pages() -> Pages:
+    filters = {"time": _time, "day": _day, "number": _number, "plural": _plural, "states": _states, "mark": _mark}
+    return Pages("roadworthy.audit", filters=filters)
 
 
 def _lines(check: Check | None) -> Sequence[tuple[str, str]]:

@@ -7,7 +7,6 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from roadworthy.audit.html import write
 from roadworthy.audit.page import page_of, render_html
 from roadworthy.cli.ledgers import LEDGER_ENV, GateBook, VaultChoice, appending, its_folder, reading
 from roadworthy.cli.signing import KEYS_ENV, KEYS_HELP, find_key
@@ -22,6 +21,7 @@ from roadworthy.core.types import LEVELS, Draft, Level
 from roadworthy.gate.entries import contract_drafts
 from roadworthy.gate.levels import RANK, Levels, compile_levels, signature_body, signature_fault
 from roadworthy.gate.signed import standing as signed_so_far
+from roadworthy.pages.paper import write_page
 
 app = typer.Typer(add_completion=False)
 
@@ -145,7 +145,7 @@ def page(
             levels.refresh(opened)
             now = levels.levels
     text = render_html(page_of(law, standing=standing, levels=now), at=SystemClock().now())
-    path = write(text, html, "the page")
+    path = write_page(text, html, "the page")
     if json:
         json_line({"html": str(path), "agent": law.agent, "version": law.version, "digest": law.digest})
     else:

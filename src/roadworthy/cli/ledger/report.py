@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from roadworthy.audit import html
 from roadworthy.audit.account import account
 from roadworthy.audit.derived import register
 from roadworthy.audit.redecide import Redeciding
@@ -19,6 +18,7 @@ from roadworthy.cli.spans import Since, Until, World, moment, world_of
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.core.clock import SystemClock
 from roadworthy.core.errors import LedgerError, UsageError
+from roadworthy.pages.paper import write_page
 
 
 def command(
@@ -68,7 +68,7 @@ def command(
             deciding = Redeciding(opened)
             again = again_of(map(deciding.run, told.names))
         text = render(told, source=opened.name, at=now, check=checked, again=again, wrong=wrong)
-        target = html.write(text, page, "the report")
+        target = write_page(text, page, "the report")
         entry = None
         if not no_register:
             entry = register(opened, target, what="report", at=now, runs=told.names, since=began, until=ends)
