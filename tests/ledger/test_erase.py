@@ -483,10 +483,14 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., D
 
 
 def test_erasing_from_the_command_line(shell: Callable[..., Done]) -> None:
-    why = ("--by", "kim", "--because", "request 12")
+    why = ("--by", "kim", "--because", "request 12", "--yes")
     tried = shell("ledger", "erase", "{L}", "C-101", *why, "--dry-run", "--json")
     assert tried.exit_code == 0
     assert json.loads(tried.stdout)["erased"] is False
+    for unasked in ((), ("--json",)):
+        alone = shell("ledger", "erase", "{L}", "C-101", *why[:-1], *unasked)
+        assert alone.exit_code == 2
+        assert "--yes" in alone.stderr
     done = shell("ledger", "erase", "{L}", "C-101", *why)
     assert done.exit_code == 0, done.stderr
     assert "Erased: 2 keys." in done.stdout
@@ -501,7 +505,7 @@ def test_erasing_from_the_command_line(shell: Callable[..., Done]) -> None:
 
 @pytest.mark.parametrize(("vaulted", "mark"), [(True, "[erased]"), (False, "[sealed]")])
 def test_show_and_explain_mark_what_they_cannot_read(shell: Callable[..., Done], vaulted: bool, mark: str) -> None:
-    shell("ledger", "erase", "{L}", "C-101", "--by", "kim", "--because", "request 12")
+    shell("ledger", "erase", "{L}", "C-101", "--by", "kim", "--because", "request 12", "--yes")
     told = shell("ledger", "show", "{L}", "run-1", vaulted=vaulted)
     assert told.exit_code == 0, told.stderr
     assert f"user      {mark}" in told.stdout
@@ -521,7 +525,7 @@ def test_show_and_explain_mark_what_they_cannot_read(shell: Callable[..., Done],
 
 
 def test_the_inbox_shows_what_can_be_read_and_says_what_not(shell: Callable[..., Done]) -> None:
-    shell("ledger", "erase", "{L}", "C-101", "--by", "kim", "--because", "request 12")
+    shell("ledger", "erase", "{L}", "C-101", "--by", "kim", "--because", "request 12", "--yes")
     listed = shell("inbox", "list", "--ledger", "{L}", "--contract", "{C}")
     assert listed.exit_code == 0, listed.stderr
     assert "run-2#" in listed.stdout
@@ -543,7 +547,7 @@ def test_an_explanation_of_a_part_that_was_erased_shows_the_rest(desk: Desk) -> 
 def test_what_comes_back_with_an_old_vault_is_erased_again(tmp_path: Path, shell: Callable[..., Done]) -> None:
     vault = tmp_path / "vault" / "vault.db"
     old = vault.read_bytes()
-    why = ("--by", "kim", "--because", "request 12")
+    why = ("--by", "kim", "--because", "request 12", "--yes")
     assert "Nothing that was erased has come back" in shell("ledger", "erase", "{L}", "--again", *why).stdout
     shell("ledger", "erase", "{L}", "C-101", *why)
     vault.write_bytes(old)

@@ -80,10 +80,13 @@ def place_of(origin: str) -> str:
 class Memory:
     """The memory of one witness. Used by any number of threads; `looking` opens it to read, beside a running one.
 
-    Raises LedgerError where it cannot be read or written, or is damaged: then nothing may be signed.
+    Raises LedgerError where it cannot be read or written, or is damaged: then nothing may be signed; UsageError where
+    somebody is `looking` at a folder that has none.
     """
 
     def __init__(self, folder: Path, *, looking: bool = False) -> None:
+        if looking and not (folder / "seen.db").exists():
+            raise UsageError(f"no witness has signed anything in {folder}: give the folder that its --state names")
         self.folder = folder
         self._lock = threading.Lock()
         self._begin = "BEGIN" if looking else "BEGIN IMMEDIATE"

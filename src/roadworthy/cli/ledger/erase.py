@@ -43,10 +43,15 @@ def command(
         raise UsageError(
             "say whose data go: give the subject, or --run for a run whose subject was never known, or --again"
         )
+    asks = sys.stdin.isatty() and not json and not again
+    if not (yes or dry_run or asks):
+        raise UsageError(
+            "keys that are destroyed never come back, and nobody can be asked here: look with --dry-run, then give --yes"
+        )
     if again:
         return _again(ledger, vault, by, because, dry_run=dry_run, json=json)
     with appending(ledger, vault) as opened:
-        if dry_run or (not yes and not json and sys.stdin.isatty()):
+        if not yes or dry_run:
             found = plan(opened, subject=subject, run=run)
             if dry_run:
                 _tell(found, json=json, done=False)
