@@ -26,11 +26,12 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
+from roadworthy.adapters import driving
 from roadworthy.adapters.calls import OFFERED, abring, inside_tool, refuse_hosted
 from roadworthy.adapters.replies import allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.gate.gate import Gate
-from roadworthy.gate.run import current_run
+from roadworthy.gate.run import Run, current_run
 
 try:
     from agent_framework import (
@@ -53,7 +54,7 @@ except ImportError as error:
         "Microsoft Agent Framework is not installed: `pip install 'roadworthy[agent-framework]'` brings it along"
     ) from error
 
-__all__ = ["guard"]
+__all__ = ["adrive", "drive", "guard"]
 
 A = TypeVar("A")
 Next = Callable[[], Awaitable[None]]
@@ -124,6 +125,28 @@ def guard(agent: A, gate: Gate) -> A:
     more = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     guarded.__class__ = type(kind.__name__, (kind,), {**more, "roadworthy_gate": gate, "run": _run(kind, gate)})
     return guarded
+
+
+def drive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
+    """Run a guarded agent until it ends or a person must decide: then Suspended comes back, as a value.
+
+    `run` comes from `gate.run(..., suspendable=True)`, or from `gate.resume(id)` to drive it again; `start` may then be
+    left out, and is what the agent was started with. `more` is for `agent.run`. Raises UsageError for an agent that is
+    not guarded, a start that is another than it was, and a session beside a suspendable run.
+    """
+    return driving.in_a_loop_of_its_own(adrive(agent, run, start, **more))
+
+
+async def adrive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
+    """`drive` for async code."""
+    if getattr(agent, "roadworthy_gate", None) is None:
+        raise driving.not_guarded(agent)
+    driving.refuse_memory(run, more, "session")
+
+    async def go(given: Any) -> Any:
+        return await agent.run(given, **more)
+
+    return await driving.adrive(run, start, go)
 
 
 def _never(**_: Any) -> str:

@@ -31,6 +31,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
+from roadworthy.adapters import driving
 from roadworthy.adapters.calls import OFFERED, Offered, abring, inside_tool, refuse_hosted
 from roadworthy.adapters.replies import (
     Sentences,
@@ -56,6 +57,7 @@ try:
         MultiProvider,
         OutputGuardrail,
         RunContextWrapper,
+        Runner,
         ToolsToFinalOutputResult,
         Usage,
     )
@@ -72,7 +74,7 @@ except ImportError as error:
         "the OpenAI Agents SDK is not installed: `pip install 'roadworthy[openai-agents]'` brings it along"
     ) from error
 
-__all__ = ["guard"]
+__all__ = ["adrive", "drive", "guard"]
 
 A = TypeVar("A")
 
@@ -143,6 +145,28 @@ def guard(agent: A, gate: Gate, *, provider: ModelProvider | None = None) -> A:
     """
     _Guarding(gate, provider or MultiProvider()).guard(agent)
     return agent
+
+
+def drive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
+    """Run a guarded agent until it ends or a person must decide: then Suspended comes back, as a value.
+
+    `run` comes from `gate.run(..., suspendable=True)`, or from `gate.resume(id)` to drive it again; `start` may then be
+    left out, and is what the agent was started with. `more` is for `Runner.run`. Raises UsageError for an agent that is
+    not guarded, a start that is another than it was, and a session beside a suspendable run.
+    """
+    return driving.in_a_loop_of_its_own(adrive(agent, run, start, **more))
+
+
+async def adrive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
+    """`drive` for async code."""
+    if getattr(agent, "roadworthy_gate", None) is None:
+        raise driving.not_guarded(agent)
+    driving.refuse_memory(run, more, "session", "conversation_id", "previous_response_id", "auto_previous_response_id")
+
+    async def go(given: Any) -> Any:
+        return await Runner.run(agent, given, **more)
+
+    return await driving.adrive(run, start, go)
 
 
 class _Guarding:

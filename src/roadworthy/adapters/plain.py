@@ -17,13 +17,15 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast, overload
 
+from roadworthy.adapters import driving
 from roadworthy.adapters.calls import abring, bring
 from roadworthy.adapters.calls import refuse_hosted as refuse_hosted
 from roadworthy.adapters.replies import Reply, asettle_reply, news_of, settle_reply
 from roadworthy.adapters.schemas import tool_schemas
+from roadworthy.core.errors import Suspended
 from roadworthy.core.types import Outcome
 from roadworthy.gate.carry import is_async
 from roadworthy.gate.gate import Gate
@@ -32,9 +34,11 @@ from roadworthy.gate.run import Run, current_run
 __all__ = [
     "Reply",
     "adispatch",
+    "adrive",
     "areply",
     "back",
     "dispatch",
+    "drive",
     "gated",
     "guard",
     "hear",
@@ -46,6 +50,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def result_of(outcome: Outcome) -> Any:
@@ -122,6 +127,20 @@ async def adispatch(
     call_id, name, args = _parts(tool_call)
     function = _function(run, name, functions)
     return _message(call_id, name, await abring(run.gate, run, name, args, function, call_id=call_id))
+
+
+def drive(agent: Callable[[Run, Any], T], run: Run, start: Any = None) -> T | Suspended:
+    """Call `agent(run, start)` until it ends or a person must decide: then Suspended comes back, as a value.
+
+    `run` comes from `gate.run(..., suspendable=True)`, or from `gate.resume(id)` to drive it again; `start` may then be
+    left out, and is what the agent was started with. Raises UsageError for a start that is another than it was.
+    """
+    return driving.drive(run, start, lambda given: agent(run, given))
+
+
+async def adrive(agent: Callable[[Run, Any], Awaitable[T]], run: Run, start: Any = None) -> T | Suspended:
+    """`drive` for async code."""
+    return await driving.adrive(run, start, lambda given: agent(run, given))
 
 
 def hear(run: Run, text: str) -> list[dict[str, Any]]:
