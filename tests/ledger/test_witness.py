@@ -376,7 +376,7 @@ def test_a_memory_can_be_looked_at_while_the_witness_runs(tmp_path: Path) -> Non
             assert [(seen.checkpoint.origin, seen.checkpoint.size) for seen in memory.all_seen()] == [
                 (LOG.key.name, 100)
             ]
-    with pytest.raises(LedgerError, match="see that it is there"):
+    with pytest.raises(UsageError, match="no witness has signed anything in"):
         Memory(tmp_path / "nowhere", looking=True)
 
 

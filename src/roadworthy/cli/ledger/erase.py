@@ -46,7 +46,7 @@ def command(
     asks = sys.stdin.isatty() and not json and not again
     if not (yes or dry_run or asks):
         raise UsageError(
-            "keys that are destroyed never come back, and nobody can be asked here: look with --dry-run, then give --yes"
+            "destroyed keys never come back, and nobody can be asked here: look with --dry-run, then give --yes"
         )
     if again:
         return _again(ledger, vault, by, because, dry_run=dry_run, json=json)
