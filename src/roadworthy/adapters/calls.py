@@ -100,11 +100,19 @@ def inside_tool() -> bool:
 
 
 def bring(
-    gate: Gate, run: Run | None, tool: str, args: object, fn: Callable[..., Any] | None, *, call_id: str | None = None
+    gate: Gate,
+    run: Run | None,
+    tool: str,
+    args: object,
+    fn: Callable[..., Any] | None,
+    *,
+    call_id: str | None = None,
+    agent: str | None = None,
 ) -> Outcome:
     """Bring a call to the gate. `fn(**args)` is the framework's own way to run the tool.
 
     `gate` is the one that the agent is guarded by; a run of another gate is good enough when its contract is the same.
+    `agent` is the framework's name of the agent that asks, where the application has several; it is only recorded.
     Raises HarnessError in test worlds, and Suspended in runs that were opened as `suspendable`; nothing else.
     """
     refused = _refused(gate, run, args)
@@ -116,8 +124,8 @@ def bring(
         extra = _offered_call(tool, given)
         if extra is not None:
             text = str(given[extra.argument])
-            return run.ask_user(text) if extra is ASK_USER else run.escalate(text)
-        return run.call(tool, given, started.function, call_id=call_id)
+            return run.ask_user(text, agent=agent) if extra is ASK_USER else run.escalate(text, agent=agent)
+        return run.call(tool, given, started.function, call_id=call_id, agent=agent)
     except (HarnessError, Suspended):
         raise
     except Exception as error:  # the gate or its ledger broke: nobody may take that for a yes
@@ -125,7 +133,14 @@ def bring(
 
 
 async def abring(
-    gate: Gate, run: Run | None, tool: str, args: object, fn: Callable[..., Any] | None, *, call_id: str | None = None
+    gate: Gate,
+    run: Run | None,
+    tool: str,
+    args: object,
+    fn: Callable[..., Any] | None,
+    *,
+    call_id: str | None = None,
+    agent: str | None = None,
 ) -> Outcome:
     """`bring` for async code; `fn` may be async or not."""
     refused = _refused(gate, run, args)
@@ -137,8 +152,9 @@ async def abring(
         extra = _offered_call(tool, given)
         if extra is not None:
             text = str(given[extra.argument])
-            return await (run.aask_user(text) if extra is ASK_USER else run.aescalate(text))
-        return await run.acall(tool, given, started.function, call_id=call_id)
+            asked = run.aask_user(text, agent=agent) if extra is ASK_USER else run.aescalate(text, agent=agent)
+            return await asked
+        return await run.acall(tool, given, started.function, call_id=call_id, agent=agent)
     except (HarnessError, Suspended):
         raise
     except Exception as error:  # as in `bring`

@@ -650,7 +650,8 @@ class _Pass:
         enforce = self.enforced.get(session, next(reversed(self.enforced.values()), True))
         weighed = weigh(memory.policy, memory.state, text, sink, enforce=enforce)
         shown = body.get("done") != "blocked" or "status" in body
-        self._add("said", entry, None, None, was=body, now=said_body(text, sink, weighed, shown=shown))
+        now = said_body(text, sink, weighed, shown=shown, agent=body.get("agent"))
+        self._add("said", entry, None, None, was=body, now=now)
 
     def _question(self, memory: _Memory, entry: Entry) -> None:
         action = root_of(entry.cause)

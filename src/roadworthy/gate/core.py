@@ -90,6 +90,7 @@ class Core:
         "flying",
         "functions",
         "given",
+        "handovers",
         "id",
         "journal",
         "levels_after",
@@ -108,6 +109,8 @@ class Core:
         self.session = session
         self.lock = threading.RLock()
         self.calls = 0
+        self.handovers = 0
+        """What agents handed to each other in this process."""
         self.controls_seen = 0
         self.levels_after = 0
         """The seq up to which the run's levels are those that it began with."""

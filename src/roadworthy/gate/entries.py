@@ -84,6 +84,8 @@ class Step:
     """What the user must be asked first."""
     approval: Pending | None = None
     """The approved action that this call carries out."""
+    agent: str | None = None
+    """Which agent of the application asks, where it has several and somebody knows; nothing is decided by it."""
     inexact: bool = False
     """Its arguments cannot be written down as they came: they are cut, or escaped."""
     span: CallSpan | None = None
@@ -138,6 +140,8 @@ class Context:
         }
         if action.call_id is not None:
             body["call_id"] = action.call_id
+        if step.agent is not None:
+            body["agent"] = step.agent
         if step.tool is None:
             body["unknown"] = True
         if step.inexact:
@@ -190,11 +194,14 @@ class Context:
             owners = owners_of(self.gate.policy, self.state, step.tool, step.action.args, body, step.typed)
         return self.draft("outcome", body, cause=step.cause, realm=step.realm, at=at, owners=owners)
 
-    def handover(self, reason: str, *, cause: str | None = None, realm: Realm | None = None) -> Draft:
-        """A person takes over."""
+    def handover(
+        self, reason: str, *, cause: str | None = None, realm: Realm | None = None, agent: str | None = None
+    ) -> Draft:
+        """A person takes over; `agent`: from which agent of the application, where it has several."""
         spec = self.gate.contract.escalate
         to = spec.to if spec is not None else self.gate.contract.owner.accountable
-        return self.draft("handover", {"to": to, "reason": reason}, cause=cause, realm=realm)
+        body = {"to": to, "reason": reason} if agent is None else {"to": to, "reason": reason, "source": agent}
+        return self.draft("handover", body, cause=cause, realm=realm)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,11 @@ def key_of_call(tool: str, args: Mapping[str, Any]) -> Key:
     return tool, dumps(loads(dumps(args)))
 
 
+def key_of_handover(body: Mapping[str, Any]) -> bytes:
+    """What tells a handover between agents from others."""
+    return dumps([body["agent"], body.get("source"), body["how"], body["text"]])
+
+
 @dataclass(slots=True)
 class Past:
     """One call of an earlier drive."""
@@ -46,7 +51,7 @@ def past_outcome(body: Mapping[str, Any]) -> Outcome:
 class Journal:
     """The earlier drives of one run; what is taken out is gone."""
 
-    __slots__ = ("_answers", "_calls", "_heard", "_said", "_values", "left")
+    __slots__ = ("_answers", "_calls", "_handed", "_heard", "_returned", "_said", "_values", "left")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._calls: dict[Key, deque[Past]] = {}
@@ -54,6 +59,8 @@ class Journal:
         self._answers: dict[str, deque[str]] = {}
         self._heard: deque[str] = deque()
         self._values: dict[str, deque[Any]] = {}
+        self._handed: dict[bytes, deque[str]] = {}
+        self._returned: set[str] = set()
         self.left = 0
         """Calls that were not taken yet."""
         pasts: dict[str, Past] = {}
@@ -79,6 +86,10 @@ class Journal:
                 self._answers.setdefault(body["answers"], deque()).append(body["text"])
             else:
                 self._heard.append(body["text"])
+        elif kind == "handover" and "id" in body:
+            self._handed.setdefault(key_of_handover(body), deque()).append(body["id"])
+        elif kind == "handover" and "returned" in body:
+            self._returned.add(body["returned"])
         elif kind in ("observation", "model_call") and "recall" in body:
             self._values.setdefault(body["recall"], deque()).append(body["value"])
         past = pasts.get((entry.cause or "").partition("~")[0])
@@ -125,6 +136,14 @@ class Journal:
             self._heard.popleft()
             return True
         return False
+
+    def take_handover(self, body: Mapping[str, Any]) -> str | None:
+        """The id of what an agent handed to another one in the same way before."""
+        return _taken(self._handed, key_of_handover(body))
+
+    def take_returned(self, id: str) -> bool:
+        """Whether this came back before."""
+        return id in self._returned
 
     def take_value(self, name: str) -> tuple[bool, Any]:
         """Whether a value of this name was kept, and the value."""

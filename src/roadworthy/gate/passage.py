@@ -29,6 +29,7 @@ from roadworthy.core.types import (
     Verdict,
 )
 from roadworthy.gate import budgets, telemetry
+from roadworthy.gate.agents import named
 from roadworthy.gate.carry import Carried, ToolFunction, responses
 from roadworthy.gate.core import Carry, Quiesce, Steps, cause_of
 from roadworthy.gate.decide import decide, find_tool, normalise, uses_simulated, verdict_of
@@ -46,11 +47,16 @@ _log = logging.getLogger("roadworthy.gate")
 
 
 def call(
-    ctx: Context, name: str, given: Mapping[str, Any], fn: ToolFunction | None, call_id: str | None
+    ctx: Context,
+    name: str,
+    given: Mapping[str, Any],
+    fn: ToolFunction | None,
+    call_id: str | None,
+    agent: str | None = None,
 ) -> Steps[Outcome]:
-    """Bring a call of the agent to the gate."""
+    """Bring a call of the agent to the gate; `agent` is its name, where the application has several."""
     span = telemetry.span_of(ctx)
-    steps = _call(ctx, name, given, fn, call_id, span)
+    steps = _call(ctx, name, given, fn, call_id, named(agent), span)
     return steps if span is None else span.around(steps)
 
 
@@ -60,12 +66,13 @@ def _call(
     given: Mapping[str, Any],
     fn: ToolFunction | None,
     call_id: str | None,
+    agent: str | None,
     span: telemetry.CallSpan | None,
 ) -> Steps[Outcome]:
     step: Step | None = None
     try:
         with ctx.core.lock:
-            begun = _begin(ctx, name, given, fn, call_id, span)
+            begun = _begin(ctx, name, given, fn, call_id, agent, span)
         if isinstance(begun, Outcome):
             return begun
         step = begun
@@ -172,6 +179,7 @@ def _begin(
     given: Mapping[str, Any],
     fn: ToolFunction | None,
     call_id: str | None,
+    agent: str | None,
     span: telemetry.CallSpan | None,
 ) -> Step | Outcome:
     """The call in the contract's types. An Outcome where an earlier drive knows what came of it."""
@@ -193,8 +201,8 @@ def _begin(
             return found
     action = _action(ctx, known, args, call_id, tool, past)
     if refused is not None:
-        return _refuse(ctx, action, tool, refused, fn, span)
-    step = Step(action=action, tool=tool, verdict=verdict_of([], "shadow"), realm=ctx.gate.world)
+        return _refuse(ctx, action, tool, refused, fn, agent, span)
+    step = Step(action=action, tool=tool, verdict=verdict_of([], "shadow"), realm=ctx.gate.world, agent=agent)
     step.cause = action.id if past is None else cause_of(action.id, ctx.core.session)
     if span is not None:
         held_before = ctx.state.pending.get(action.id)
@@ -219,11 +227,13 @@ def _refuse(
     tool: ToolPolicy | None,
     reason: Reason,
     fn: ToolFunction | None,
+    agent: str | None,
     span: telemetry.CallSpan | None,
 ) -> Step:
     """A call that cannot be judged: no such tool, or arguments that do not fit. Where we only watch, it is made."""
     verdict = verdict_of([reason], ctx.state.level_of(tool) if tool is not None else "shadow")
     step = Step(action=action, tool=tool, verdict=verdict, realm=ctx.gate.world, cause=action.id, key=action.id)
+    step.agent = agent
     if span is not None:
         span.open(step)
     step.inexact = tool is not None and normalise(tool, as_recorded(action.args)) != reason
@@ -289,7 +299,7 @@ def _put_to_user(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Non
     """Ask the user what a rule asks the user, and decide again with the answer."""
     from roadworthy.gate.speech import ask_user
 
-    answered = yield from ask_user(ctx, cast("str", step.question))
+    answered = yield from ask_user(ctx, cast("str", step.question), step.agent)
     if not answered.ok or answered.done != "executed":
         return
     with ctx.core.lock:
@@ -411,7 +421,7 @@ def _deny(ctx: Context, step: Step) -> None:
     step.drafts = [*ctx.opening(step), ctx.verdict(step)]
     if over is not None:
         ctx.set_status("escalated", over)
-        step.drafts.append(ctx.handover(over, cause=step.cause))
+        step.drafts.append(ctx.handover(over, cause=step.cause, agent=step.agent))
 
 
 def _diverge(ctx: Context, step: Step) -> None:
@@ -421,7 +431,7 @@ def _diverge(ctx: Context, step: Step) -> None:
     step.drafts = [ctx.action(step), ctx.verdict(step)]
     why = f"driven again, it called {step.action.tool} where it had not done so before"
     ctx.set_status("escalated", why)
-    step.drafts.append(ctx.handover(why, cause=step.cause))
+    step.drafts.append(ctx.handover(why, cause=step.cause, agent=step.agent))
 
 
 def _take_back(ctx: Context, step: Step) -> None:
@@ -481,7 +491,7 @@ def _learn(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Dr
     if tool.escalates and outcome.ok:
         reason = str(step.action.args.get("reason", ""))
         ctx.set_status("escalated", reason)
-        drafts.append(ctx.handover(reason, cause=step.cause))
+        drafts.append(ctx.handover(reason, cause=step.cause, agent=step.agent))
     return outcome, drafts
 
 
@@ -578,7 +588,7 @@ def _hand_over(ctx: Context, step: Step) -> Steps[None]:
     why = f"nobody knows whether {step.action.tool} was done"
     with ctx.core.lock:
         ctx.set_status("escalated", why)
-    yield ctx.write([ctx.handover(why, cause=step.cause)])
+    yield ctx.write([ctx.handover(why, cause=step.cause, agent=step.agent)])
 
 
 def was_done(ctx: Context, action: Action, tool: ToolPolicy) -> Steps[bool | None]:

@@ -12,6 +12,7 @@ from roadworthy.gate.people.questions import TRIAL, end, hear_answer, news_of, r
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import BadValue
+from roadworthy.ledger.between import between_agents
 
 if TYPE_CHECKING:
     from roadworthy.ledger.store import Appender
@@ -114,7 +115,10 @@ class Replay:
         elif entry.kind == "action":
             self.actions[body["id"]] = body
         elif entry.kind == "handover":
-            state.status, state.status_why = "escalated", str(body.get("reason", ""))
+            if between_agents(body):
+                state.passed_on(body)
+            else:
+                state.status, state.status_why = "escalated", str(body.get("reason", ""))
         elif entry.kind == "said":
             if body.get("done") == "executed":
                 state.said(body["text"], question=body.get("sink") == "ask_user")

@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome, Realm
-from roadworthy.gate import passage, speech, telemetry
+from roadworthy.gate import agents, passage, speech, telemetry
+from roadworthy.gate.agents import How
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.core import AskUserChannel as AskUser
 from roadworthy.gate.core import Core as Core
@@ -165,6 +166,32 @@ class Run:
         with self._core.lock:
             self._state.overheard(text, trust, source)
 
+    def handover(self, to: str, *, source: str | None = None, how: How = "handoff", text: str = "") -> str:
+        """One agent of the application gives way to another one: recorded, and nothing is decided by it.
+
+        `to` and `source` are the names of the agents, the source None where nobody knows it. `how`: `handoff` where
+        control moves over, `delegate` for a piece of work that comes back (`returned` says when), `turn` where a team
+        gives the word on. `text` is what goes along; like all words of agents it vouches for nothing. The run stays
+        what it is, with its principal, subject, capabilities, levels and budgets. Gives the id of the handover, which
+        is the old one when the run is driven again. To a person a run goes by `escalate`.
+        """
+        return drive(agents.handover(self._ctx, to, source, how, text))
+
+    async def ahandover(self, to: str, *, source: str | None = None, how: How = "handoff", text: str = "") -> str:
+        """`handover` for async code."""
+        return await adrive(agents.handover(self._ctx, to, source, how, text))
+
+    def returned(self, id: str, text: str = "") -> None:
+        """A piece of work that `handover` gave an id is done, with `text` as its result; a second time says nothing.
+
+        Raises UsageError for an id that the run does not have.
+        """
+        drive(agents.returned(self._ctx, id, text))
+
+    async def areturned(self, id: str, text: str = "") -> None:
+        """`returned` for async code."""
+        await adrive(agents.returned(self._ctx, id, text))
+
     def open(self, capability: str) -> None:
         """Open a capability. For the application, which knows what the run is for; never on the model's word.
 
@@ -198,51 +225,64 @@ class Run:
     # -- what goes out ----------------------------------------------------------------------------------------------
 
     def call(
-        self, tool: str, args: Mapping[str, Any], fn: ToolFunction | None = None, *, call_id: str | None = None
+        self,
+        tool: str,
+        args: Mapping[str, Any],
+        fn: ToolFunction | None = None,
+        *,
+        call_id: str | None = None,
+        agent: str | None = None,
     ) -> Outcome:
         """Bring a tool call to the gate. What comes back is a value, never an exception of the tool or the gate.
 
-        `tool` is the contract's name or the model's; `fn(**args)` does the work when the gate lets it. Raises
+        `tool` is the contract's name or the model's; `fn(**args)` does the work when the gate lets it. `agent` is the
+        name of the agent that asks, where the application has several: it is recorded, and decides nothing. Raises
         Suspended in a run that was opened as `suspendable`, when the rule that asks says `meanwhile: suspend`.
         """
-        return drive(passage.call(self._ctx, tool, args, fn, call_id))
+        return drive(passage.call(self._ctx, tool, args, fn, call_id, agent))
 
     async def acall(
-        self, tool: str, args: Mapping[str, Any], fn: ToolFunction | None = None, *, call_id: str | None = None
+        self,
+        tool: str,
+        args: Mapping[str, Any],
+        fn: ToolFunction | None = None,
+        *,
+        call_id: str | None = None,
+        agent: str | None = None,
     ) -> Outcome:
         """`call` for async code; `fn` may be async or not."""
-        return await adrive(passage.call(self._ctx, tool, args, fn, call_id))
+        return await adrive(passage.call(self._ctx, tool, args, fn, call_id, agent))
 
-    def say(self, text: str) -> Outcome:
+    def say(self, text: str, *, agent: str | None = None) -> Outcome:
         """Tell the user something. A reply in shadow is recorded and not delivered: `done` is then `simulated`.
 
         A reply that the contract holds back comes as `denied`, with what to say instead: the user has not seen it.
         """
-        return drive(speech.say(self._ctx, text))
+        return drive(speech.say(self._ctx, text, agent=agent))
 
     def may_say(self, text: str) -> Outcome:
         """What `say` would come to; nothing is written, and nobody is told. For adapters that hold replies back."""
         return speech.may_say(self._ctx, text)
 
-    async def asay(self, text: str) -> Outcome:
+    async def asay(self, text: str, *, agent: str | None = None) -> Outcome:
         """`say` for async code."""
-        return await adrive(speech.say(self._ctx, text))
+        return await adrive(speech.say(self._ctx, text, agent=agent))
 
-    def ask_user(self, question: str) -> Outcome:
+    def ask_user(self, question: str, *, agent: str | None = None) -> Outcome:
         """Put a question to the user; the answer is heard, and is the value of the outcome."""
-        return drive(speech.ask_user(self._ctx, question))
+        return drive(speech.ask_user(self._ctx, question, agent=agent))
 
-    async def aask_user(self, question: str) -> Outcome:
+    async def aask_user(self, question: str, *, agent: str | None = None) -> Outcome:
         """`ask_user` for async code; a channel that blocks is asked in a thread."""
-        return await adrive(speech.ask_user(self._ctx, question))
+        return await adrive(speech.ask_user(self._ctx, question, agent=agent))
 
-    def escalate(self, reason: str) -> Outcome:
+    def escalate(self, reason: str, *, agent: str | None = None) -> Outcome:
         """Hand the run to a person, by the contract's hand-over tool where there is one; then the run is over."""
-        return drive(speech.escalate(self._ctx, reason))
+        return drive(speech.escalate(self._ctx, reason, agent=agent))
 
-    async def aescalate(self, reason: str) -> Outcome:
+    async def aescalate(self, reason: str, *, agent: str | None = None) -> Outcome:
         """`escalate` for async code."""
-        return await adrive(speech.escalate(self._ctx, reason))
+        return await adrive(speech.escalate(self._ctx, reason, agent=agent))
 
     def settle(self) -> int:
         """Do what people have decided about held actions meanwhile, and settle what is in doubt; how many were.

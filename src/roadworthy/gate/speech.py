@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.core.types import STRICTNESS, Done, Outcome, Reason
+from roadworthy.gate.agents import named
 from roadworthy.gate.core import AskUser, Steps
 from roadworthy.gate.entries import Context
 from roadworthy.gate.passage import blocked, call
@@ -94,11 +95,15 @@ def placed(policy: Policy, state: RunState, text: str) -> Placed:
     return Placed(scope="out" if found.certainty == "out" else "uncertain")
 
 
-def say(ctx: Context, text: str, sink: Sink = "reply", *, shown: bool = True) -> Steps[Outcome]:
+def say(
+    ctx: Context, text: str, sink: Sink = "reply", *, shown: bool = True, agent: str | None = None
+) -> Steps[Outcome]:
     """Tell the user something, through the gate: labelled data, links and untrue claims are held back.
 
-    `shown`: it reaches the user now. What does not, the user cannot have said yes to.
+    `shown`: it reaches the user now. What does not, the user cannot have said yes to. `agent`: who says it, where the
+    application has several agents.
     """
+    agent = named(agent)
     if not isinstance(cast("object", text), str):
         return blocked(f"The user was not told this: it is a {type(text).__name__}, and no text.")
     journal = ctx.core.journal
@@ -109,7 +114,7 @@ def say(ctx: Context, text: str, sink: Sink = "reply", *, shown: bool = True) ->
         weighed = _weighed(ctx, text, sink)
     outcome = weighed.outcome
     try:
-        yield ctx.write([ctx.draft("said", said_body(text, sink, weighed, shown=shown))])
+        yield ctx.write([ctx.draft("said", said_body(text, sink, weighed, shown=shown, agent=agent))])
     except LedgerError as error:
         return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
     with ctx.core.lock:
@@ -120,12 +125,14 @@ def say(ctx: Context, text: str, sink: Sink = "reply", *, shown: bool = True) ->
     return outcome
 
 
-def said_body(text: str, sink: Sink, weighed: Weighed, *, shown: bool) -> dict[str, Any]:
+def said_body(text: str, sink: Sink, weighed: Weighed, *, shown: bool, agent: str | None = None) -> dict[str, Any]:
     """The body of a `said` entry."""
     outcome = weighed.outcome
     body: dict[str, Any] = {"text": text, "done": outcome.done if shown or not outcome.ok else "blocked"}
     if sink != "reply":
         body["sink"] = sink
+    if agent is not None:
+        body["agent"] = agent
     if weighed.stopped:
         body |= {"status": "denied", "told": outcome.text}
     if weighed.reasons:
@@ -185,12 +192,12 @@ def judged(policy: Policy, state: RunState, text: str, sink: Sink) -> Sequence[R
         return (Reason(rule="gate", code="unjudged", text=why, ruling="deny"),)
 
 
-def ask_user(ctx: Context, question: str) -> Steps[Outcome]:
+def ask_user(ctx: Context, question: str, agent: str | None = None) -> Steps[Outcome]:
     """Put a question to the user; the answer is heard, and is the value of the outcome."""
     with ctx.core.lock:
         if ctx.state.status != "open":
             return blocked(f"This run is {ctx.state.status}: ask nothing more.")
-    said = yield from say(ctx, question, "ask_user", shown=ctx.channel is not None)
+    said = yield from say(ctx, question, "ask_user", shown=ctx.channel is not None, agent=agent)
     if not said.ok:
         return said
     if said.done == "simulated":
@@ -211,7 +218,7 @@ def ask_user(ctx: Context, question: str) -> Steps[Outcome]:
     return Outcome(status="ok", done="executed", value=answer, text=answer)
 
 
-def escalate(ctx: Context, reason: str) -> Steps[Outcome]:
+def escalate(ctx: Context, reason: str, agent: str | None = None) -> Steps[Outcome]:
     """Hand the run to a person, by the contract's hand-over tool where there is one; then the run is over."""
     spec = ctx.gate.contract.escalate
     if ctx.state.status != "open":
@@ -223,11 +230,11 @@ def escalate(ctx: Context, reason: str) -> Steps[Outcome]:
     if stopped and ctx.gate.enforce:
         return blocked(" ".join(dict.fromkeys(r.text for r in stopped)))
     if spec is not None and spec.tool is not None and ctx.gate.has_function(spec.tool):
-        outcome = yield from call(ctx, spec.tool, {"reason": reason}, None, None)
+        outcome = yield from call(ctx, spec.tool, {"reason": reason}, None, None, agent)
         if outcome.ok:
             return outcome
     try:
-        yield ctx.write([ctx.handover(reason)])
+        yield ctx.write([ctx.handover(reason, agent=named(agent))])
     except LedgerError as error:
         return blocked(f"Nothing was done: the ledger cannot be written ({error.text}). Tell the user so.")
     with ctx.core.lock:

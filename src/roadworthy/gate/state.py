@@ -77,12 +77,14 @@ class RunState:
 
     __slots__ = (
         "_facts",
+        "back",
         "calls_before",
         "capabilities",
         "confirmations",
         "counts",
         "denials",
         "flow",
+        "handed",
         "index",
         "kept",
         "keys",
@@ -175,6 +177,10 @@ class RunState:
         """Whether the run may stop for a person and be driven again from its start."""
         self.withheld = 0
         """Replies that were held back since the user spoke last."""
+        self.handed: dict[str, str] = {}
+        """What agents handed to each other: by the id of the handover, to whom. Nothing is decided by it."""
+        self.back: set[str] = set()
+        """The handovers that came back."""
         self.scope: Literal["in", "uncertain", "out"] | None = None
         """What the user's words said of the run's purpose; None where nobody looked."""
         if subject is not None:
@@ -262,6 +268,17 @@ class RunState:
             self.read(text, trusted=trust == "trusted", source=source or "what was read")
         elif self.index is not None:
             self.index.overheard(text, source or "the words of another agent")
+
+    def passed_on(self, body: Mapping[str, Any]) -> None:
+        """An agent handed something to another one, or gave it back, as the entry tells it."""
+        if "returned" in body:
+            self.back.add(body["returned"])
+            source = self.handed.get(body["returned"], "")
+        else:
+            self.handed[body["id"]] = body["agent"]
+            source = body.get("source") or ""
+        if body.get("text"):
+            self.overheard(body["text"], "agent", source)
 
     def open(self, capability: str) -> None:
         if capability not in self.capabilities:

@@ -163,14 +163,17 @@ class CallSpan:
         step.span = self
         try:
             if self.span is None:
-                self._begin(step.action, step.tool)
+                self._begin(step.action, step.tool, step.agent)
             self.link(held_in)
         except Exception:  # what an application collects spans with is foreign code, and must not stop a call
             _log.exception("no span could be begun for %s", step.action.id)
 
-    def _begin(self, action: Action, tool: ToolPolicy | None) -> None:
+    def _begin(self, action: Action, tool: ToolPolicy | None, agent: str | None) -> None:
         ctx = self._ctx
         attributes = _of_run(ctx.gate, ctx.core, "execute_tool")
+        if agent is not None:
+            attributes["gen_ai.agent.name"] = agent
+            attributes["roadworthy.agent"] = ctx.gate.contract.agent
         attributes["gen_ai.tool.type"] = "function"
         name = "execute_tool"
         if tool is not None:  # the name of a tool that the contract does not know is the model's word, and not told

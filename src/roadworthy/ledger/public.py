@@ -39,7 +39,7 @@ PUBLIC: Final[Mapping[str, frozenset[str]]] = {
     "outcome": _words("status done settled_by decided interrupted attempts"),
     "question": _words("question action role tool rules approvals nonce not expires meanwhile origins"),
     "answer": _words("ledger run question nonce expires role ruling by"),
-    "handover": _words("to"),
+    "handover": _words("to id how returned"),
     "model_call": _words("tokens"),
     "observation": _words("trust tool principal epoch calls"),
     "drift": _words("tool principal change breaking confirmed"),

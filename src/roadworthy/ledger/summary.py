@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from roadworthy.core.types import Entry
+from roadworthy.ledger.between import between_agents
 from roadworthy.ledger.rows import RunSummary
 
 _KNOWN: Final = ("agent", "principal", "subject")
@@ -27,7 +28,7 @@ def summary_of(run: str, entries: Iterable[Entry]) -> RunSummary:
             known |= {key: entry.body[key] for key in _KNOWN if entry.body.get(key) is not None}
         elif entry.kind == "action":
             known["subject"] = entry.body.get("subject") or known.get("subject")
-        else:
+        elif entry.kind != "handover" or not between_agents(entry.body):
             status = _TELLING.get(entry.kind, status)
     if first is None or last is None:
         raise LookupError(f"run {run!r} has no entries")
