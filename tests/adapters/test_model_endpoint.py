@@ -249,7 +249,7 @@ def test_whoever_lacks_the_token_or_comes_by_another_name_is_turned_away(tmp_pat
     ("lines", "says"),
     [
         ([], "is empty"),
-        X,
+        (['{"a": 1}'], ":1: this is no cassette"),
         (['{"format": "roadworthy-cassette", "version": 9}'], ":1: a cassette of version 9"),
         (['{"format": "roadworthy-cassette", "version": 1}', "{"], ":2: this is no JSON"),
         (['{"format": "roadworthy-cassette", "version": 1}', '{"key": "x"}'], ":2: this is no line of a cassette"),

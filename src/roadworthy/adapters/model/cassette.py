@@ -159,7 +159,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         items = cast("dict[str, Any]", read)
         if not header:
             if items.get("format") != FORMAT:
-                raise UsageError(f'{path}:{number}: a cassette begins with {{"format": "{FORMAT}"}}, and this is none')
+                raise UsageError(f"{path}:{number}: this is no cassette, which begins with its format")
             if items.get("version") != VERSION:
                 raise UsageError(
                     f"{path}:{number}: a cassette of version {items.get('version')}, and this reads {VERSION}: record "
