@@ -238,6 +238,78 @@ class TestWhatNoGateCanStandBefore:
             guard(agent, Gate(Contract.loads(CONTRACT.replace("50.00", "51.00")), ledger))
 
 
+# -- hand-offs with code of their own ---------------------------------------------------------------------------------
+
+WITH_HAND_OFF = CONTRACT.replace(
+    "tools:\n", "tools:\n  shop.fetch_clerk: {name: transfer_to_clerk, effect: write, returns: string}\n", 1
+).replace("tools: [shop.find_order,", "tools: [shop.fetch_clerk, shop.find_order,", 1)
+
+
+class TestHandOffsWithCode:
+    """Their code passes the gate as the tool of that name."""
+
+    def pair(self, script: Script, shop: Shop, did: list[str], *, fails: bool = False) -> Agent[Any]:
+        def fetched(context: Any) -> None:
+            did.append("fetched")
+            if fails:
+                raise RuntimeError("nobody is there")
+
+        clerk: Agent[Any] = Agent(name="clerk", model=model(script), tools=tools(shop.afunctions()))
+        return Agent(name="desk", model=model(script), handoffs=[handoff(clerk, on_handoff=fetched)])
+
+    async def last(self, agent: Agent[Any], gate: Gate) -> str:
+        with gate.run(id="r", capability="refunds") as run, run.bind():
+            return (await Runner.run(agent, "please")).last_agent.name
+
+    async def test_an_allowed_one_runs_it_and_hands_over(self, ledger: Ledger, shop: Shop) -> None:
+        gate, did = Gate(Contract.loads(WITH_HAND_OFF), ledger), list[str]()
+        script = Script([("transfer_to_clerk", {})], [FIND], "Hello.")
+        assert await self.last(guard(self.pair(script, shop, did), gate), gate) == "clerk"
+        assert did == ["fetched"]
+        assert [name for name, _ in shop.did] == ["find_order"]
+        assert [e.body["tool"] for e in ledger.entries(kind="action")] == ["shop.fetch_clerk", "shop.find_order"]
+
+    async def test_a_denied_one_does_neither_and_the_model_learns_why(self, ledger: Ledger, shop: Shop) -> None:
+        law = WITH_HAND_OFF + (
+            "  - {id: nobody-in, tools: [shop.fetch_clerk], then: deny, because: The clerk is not in today.}\n"
+        )
+        gate, did = Gate(Contract.loads(law), ledger), list[str]()
+        script = Script([("transfer_to_clerk", {})], "Hello.")
+        assert await self.last(guard(self.pair(script, shop, did), gate), gate) == "desk"
+        assert did == []
+        assert "The clerk is not in today" in str(script.seen[-1])
+
+    async def test_one_whose_code_fails_is_in_doubt_and_the_word_stays(self, ledger: Ledger, shop: Shop) -> None:
+        gate, did = Gate(Contract.loads(WITH_HAND_OFF), ledger), list[str]()
+        script = Script([("transfer_to_clerk", {})], "Hello.")
+        assert await self.last(guard(self.pair(script, shop, did, fails=True), gate), gate) == "desk"
+        assert did == ["fetched"]
+        assert [e.body["status"] for e in ledger.entries(kind="outcome")] == ["in_doubt"]
+
+    async def test_in_shadow_its_code_does_not_run_and_the_word_goes_over(self, ledger: Ledger, shop: Shop) -> None:
+        gate, did = (
+            Gate(Contract.loads(WITH_HAND_OFF.replace("start: autonomous", "start: shadow")), ledger),
+            list[str](),
+        )
+        script = Script([("transfer_to_clerk", {})], "Hello.")
+        assert await self.last(guard(self.pair(script, shop, did), gate), gate) == "clerk"
+        assert did == []
+
+    async def test_outside_a_run_nothing_is_done(self, ledger: Ledger, shop: Shop) -> None:
+        gate, did = Gate(Contract.loads(WITH_HAND_OFF), ledger), list[str]()
+        agent = guard(self.pair(Script([("transfer_to_clerk", {})], "Hello."), shop, did), gate)
+        assert (await Runner.run(agent, "please")).last_agent.name == "desk"
+        assert did == []
+
+    async def test_one_that_is_added_later_and_not_listed_ends_the_run(self, gate: Gate, shop: Shop) -> None:
+        did: list[str] = []
+        agent: Agent[Any] = guard(Agent(name="desk", model=model(Script([("transfer_to_clerk", {})], "Hello."))), gate)
+        agent.handoffs.append(handoff(Agent[Any](name="clerk"), on_handoff=lambda context: did.append("fetched")))
+        with pytest.raises(UsageError, match="runs code of its own"):
+            await self.last(agent, gate)
+        assert did == []
+
+
 # -- replies ----------------------------------------------------------------------------------------------------------
 
 

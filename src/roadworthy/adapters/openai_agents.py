@@ -204,10 +204,10 @@ class _Guarding:
         if agent.prompt is not None:  # it is kept at the provider, with tools that nobody sees from here
             refuse_hosted(contract, ["prompt"])
         for handoff in agent.handoffs:
-            if isinstance(handoff, Handoff) and _has_code(handoff):
+            if isinstance(handoff, Handoff) and _has_code(handoff) and handoff.tool_name not in contract.tool_names:
                 raise UsageError(
-                    f"the hand-off {handoff.tool_name!r} of {agent.name} runs code of its own past the gate: make it "
-                    "a tool that the contract lists, and hand off without it"
+                    f"the hand-off {handoff.tool_name!r} of {agent.name} runs code of its own (on_handoff): list it "
+                    "under `tools` in the contract by this name, so that it passes the gate, or hand off without it"
                 )
 
     def refuse(self, tool: Any) -> None:
@@ -233,6 +233,9 @@ class _Guarding:
             agent.__class__ = type(kind.__name__, (kind,), more)
         gate = cast("Gate", cast("Any", type(agent)).roadworthy_gate)
         # Fields that may have been set anew since, as in a clone.
+        agent.handoffs = [
+            _gated_handoff(h, agent, gate) if isinstance(h, Handoff) and _has_code(h) else h for h in agent.handoffs
+        ]
         if not isinstance(agent.model, _GuardedModel):
             agent.model = _GuardedModel(agent.model, self.provider, gate)
         if agent.tool_use_behavior != "run_llm_again" and not isinstance(agent.tool_use_behavior, _ToolsAsReply):
@@ -264,6 +267,8 @@ def _agents_inside(agent: Agent[Any]) -> list[Any]:
 def _has_code(handoff: Handoff[Any, Any]) -> bool:
     """Whether a hand-off calls a function of the application. One that is not made by `handoff()` may do anything."""
     made_by: Any = handoff.on_invoke_handoff
+    if isinstance(made_by, _GatedHandoff):
+        return False
     inner = cast("Sequence[Any]", getattr(made_by, "args", ()))
     if len(inner) != 1 or not inspect.isfunction(inner[0]):
         return True
@@ -348,6 +353,41 @@ def _bringing(inner: FunctionTool | None, gate: Gate, turn: _Turn, name: str) ->
         return outcome.text
 
     return on_invoke_tool
+
+
+class _GatedHandoff:
+    """A hand-off whose own code passes the gate as a tool does. Where it may not, the agent keeps the word."""
+
+    def __init__(self, handoff: Handoff[Any, Any], agent: Agent[Any], gate: Gate) -> None:
+        self._handoff = handoff
+        self._agent = agent
+        self._gate = gate
+
+    async def __call__(self, context: RunContextWrapper[Any], given: str) -> Agent[Any]:
+        turn = _turn_of(context)
+        if turn.broken is not None:
+            return self._agent
+        taken: list[Agent[Any]] = []
+
+        async def hand_over(**_: Any) -> str:
+            taken.append(await self._handoff.on_invoke_handoff(context, given))
+            return f"{taken[0].name} has the word."
+
+        try:
+            outcome = await abring(self._gate, turn.run, self._handoff.tool_name, _parsed(given), hand_over)
+        except (HarnessError, Suspended) as error:
+            turn.broken = error
+            return self._agent
+        if outcome.ok:  # in shadow its code was not run, and the word goes over all the same
+            return taken[0] if taken else cast("Any", self._handoff)._agent_ref()
+        turn.notices.append(_user(outcome.text))
+        return self._agent
+
+
+def _gated_handoff(handoff: Handoff[Any, Any], agent: Agent[Any], gate: Gate) -> Handoff[Any, Any]:
+    gated = copy.copy(handoff)
+    gated.on_invoke_handoff = _GatedHandoff(handoff, agent, gate)
+    return gated
 
 
 def _parsed(given: str) -> object:
