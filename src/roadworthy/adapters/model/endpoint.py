@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,8 @@ from roadworthy.adapters.model.asked import PATHS, Asked, asked_of
 from roadworthy.adapters.model.cassette import Cassette, Recording
 from roadworthy.adapters.model.difference import differences
 from roadworthy.adapters.model.serving import Doorway, LoopbackServer, Request, Response, refused
-from roadworthy.adapters.model.upstream import Unanswered, Upstream
+from roadworthy.adapters.model.streams import Begun, assembling, told_again
+from roadworthy.adapters.model.upstream import Reply, Unanswered, Upstream
 from roadworthy.core.errors import UsageError
 from roadworthy.core.visible import visible
 
@@ -158,18 +159,16 @@ class ModelEndpoint:
         with self._guard:
             nth = line.asked[asked.key]
             line.asked[asked.key] += 1
-        if body.get("stream"):
-            self._not_asked(line, asked)
-            return refused(400, "stream", "answers in pieces are not served yet: ask without `stream`")
+        wants = _Wants.of(body)
         if self.mode in ("replay", "extend") and self._cassette is not None:
             recording = self._cassette.find(asked.key, line.trial, nth)
             if recording is not None:
-                return Response(status=recording.status, body=recording.answer)
+                return wants.response(asked.path, recording.status, recording.answer)
             if self.mode == "replay":
                 self._not_asked(line, asked)
                 return self._missed(self._cassette, asked, line.trial, nth)
         try:
-            return self._live(line, asked, nth, body, request)
+            return self._live(line, asked, nth, body, wants, request)
         except Unanswered as error:
             self._not_asked(line, asked)
             return Response(
@@ -177,18 +176,55 @@ class ModelEndpoint:
                 body={"error": {"message": str(error), "type": "roadworthy", "param": None, "code": "upstream"}},
             )
 
-    def _live(self, line: _Line, asked: Asked, nth: int, body: Mapping[str, Any], request: Request) -> Response:
+    def _live(
+        self, line: _Line, asked: Asked, nth: int, body: Mapping[str, Any], wants: _Wants, request: Request
+    ) -> Response:
         upstream = self._upstream
         assert upstream is not None, "only a replay has no upstream"
-        with upstream.send(asked.path, json.dumps(body).encode()) as reply:
+        reply = upstream.send(asked.path, json.dumps(wants.widened(asked.path, body)).encode())
+        if reply.streams and wants.stream:
+            return Response(status=reply.status, body=Begun(self._passed(line, asked, nth, wants, reply)))
+        with reply:
             answer = reply.json()
-            if reply.status not in _KEPT_STATUS or request.gone():
+        if reply.status not in _KEPT_STATUS or request.gone():
+            self._not_asked(line, asked)
+            wait = {} if reply.retry_after is None else {"Retry-After": reply.retry_after}
+            return Response(status=reply.status, body=answer, headers=wait)
+        self._keep(line, asked, nth, reply.status, answer)
+        return wants.response(asked.path, reply.status, answer)
+
+    def _passed(self, line: _Line, asked: Asked, nth: int, wants: _Wants, reply: Reply) -> Iterator[bytes]:
+        """The events of an answer as they come. The last one waits until the whole is kept."""
+        kept = False
+        try:
+            with reply:
+                whole = assembling(asked.path, usage=wants.usage)
+                for event in reply.events():
+                    passes = whole.feed(event)
+                    if whole.ended:
+                        answer = whole.whole()
+                        if answer is not None:
+                            self._keep(line, asked, nth, reply.status, answer)
+                            kept = True
+                        yield event.raw
+                        return
+                    if passes:
+                        yield event.raw
+                answer = whole.whole()
+                if answer is None:
+                    raise Unanswered("the upstream broke off before its answer was complete")
+                self._keep(line, asked, nth, reply.status, answer)  # it said no `[DONE]`
+                kept = True
+        except Unanswered as error:
+            _log.warning("%s", error)
+            raise
+        finally:
+            if not kept:
                 self._not_asked(line, asked)
-                wait = {} if reply.retry_after is None else {"Retry-After": reply.retry_after}
-                return Response(status=reply.status, body=answer, headers=wait)
+
+    def _keep(self, line: _Line, asked: Asked, nth: int, status: int, answer: Mapping[str, Any]) -> None:
         if self._cassette is not None:
-            self._cassette.add(Recording(asked=asked, trial=line.trial, nth=nth, status=reply.status, answer=answer))
-        return Response(status=reply.status, body=answer)
+            self._cassette.add(Recording(asked=asked, trial=line.trial, nth=nth, status=status, answer=answer))
 
     def _not_asked(self, line: _Line, asked: Asked) -> None:
         """What nobody got an answer to is asked again, for the same answer."""
@@ -221,6 +257,34 @@ class ModelEndpoint:
         names = sorted({one.asked.model for one in self._cassette or ()})
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "roadworthy"} for name in names]
         return Response(status=200, body={"object": "list", "data": data})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wants:
+    """How a client wants its answer."""
+
+    stream: bool
+    usage: bool
+    """It wants to be told at the end of a stream what was used."""
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> _Wants:
+        options = body.get("stream_options")
+        usage = isinstance(options, Mapping) and bool(cast("Mapping[str, Any]", options).get("include_usage"))
+        return cls(stream=bool(body.get("stream")), usage=usage)
+
+    def widened(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is asked of the model: what the client asks, and what was used, which is counted."""
+        if not self.stream or path != "chat/completions":
+            return body
+        options = cast("Mapping[str, Any]", body.get("stream_options") or {})
+        return {**body, "stream_options": {**options, "include_usage": True}}
+
+    def response(self, path: str, status: int, answer: Mapping[str, Any]) -> Response:
+        """A whole answer, as the client wants it. Errors come whole."""
+        if self.stream and status == 200:
+            return Response(status=200, body=told_again(path, answer, usage=self.usage))
+        return Response(status=status, body=answer)
 
 
 def _cassette(path: Path, mode: Mode) -> Cassette:

@@ -142,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         server = cast("LoopbackServer", self.server)
+        if self.request_version != self.protocol_version:
+            return self._turn_away(refused(505, "http", "HTTP/1.1 is spoken here"))
         hosts = self.headers.get_all("Host") or []
         if len(hosts) != 1 or hosts[0].lower() not in server.hosts:
             return self._turn_away(refused(421, "host", "this name is not served here"))

@@ -9,10 +9,12 @@ import os
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from roadworthy.adapters.model.streams import Event, event_of
 from roadworthy.core.errors import UsageError
 
 _LARGEST: Final = 64 * 1024 * 1024
@@ -121,6 +123,26 @@ class Reply:
         if not isinstance(read, dict):
             raise Unanswered(f"the upstream answered {self.status} with JSON that is no object")
         return cast("dict[str, Any]", read)
+
+    def events(self) -> Iterator[Event]:
+        """The events of an answer that streams. Raises Unanswered where it breaks off."""
+        lines: list[bytes] = []
+        size = 0
+        try:
+            while line := self._response.readline(_LARGEST + 1):
+                size += len(line)
+                if size > _LARGEST:
+                    raise Unanswered(f"the upstream's answer has more than {_LARGEST} bytes")
+                line = line.rstrip(b"\r\n")
+                if line:
+                    lines.append(self._upstream.blank(line.decode("utf-8", "replace")).encode())
+                elif lines:
+                    yield event_of(lines)
+                    lines = []
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Unanswered(f"the upstream broke off: {self._upstream.blank(_said(error))}") from error
+        if lines:
+            yield event_of(lines)
 
 
 def is_loopback(host: str) -> bool:
