@@ -136,6 +136,39 @@ def test_names_of_agents_and_what_they_write_are_private() -> None:
     assert split("action", {"id": "r#1", "tool": "find", "agent": "Ada's"})[0] == {"id": "r#1", "tool": "find"}
 
 
+def test_how_an_application_is_put_together_is_told_once(office: Opened) -> None:
+    at = office()
+    run = at.run()
+    ways = [("triage", "billing", True), ("billing", "triage", False)]
+    run.connected(["triage", "billing"], ways, source="langgraph")
+    asyncio.run(run.aconnected(["triage", "billing"], ways, source="langgraph"))
+    at.run(gate=at.elsewhere()).connected(("triage", "billing"), iter(ways), source="langgraph")
+    (told,) = bodies(at, "observation")
+    assert told["source"] == "langgraph"
+    assert told["graph"] == {
+        "nodes": ["triage", "billing"],
+        "edges": [["triage", "billing", True], ["billing", "triage", False]],
+    }
+    assert split("observation", told)[0] == {}
+    run.connected(["triage", "billing", "care"], [], source="langgraph")
+    assert len(bodies(at, "observation")) == 2, "another graph is another thing"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges"),
+    [
+        (["a", ""], []),
+        (["a", "a"], []),
+        (["a"], [("a", "b", False)]),
+        (["a"], [("a", "a", "sometimes")]),
+        ([str(n) for n in range(1001)], []),
+    ],
+)
+def test_a_graph_that_is_none_is_refused(office: Opened, nodes: list[str], edges: list[Any]) -> None:
+    with pytest.raises(UsageError, match=r"a graph has|an edge is"):
+        office().run().connected(nodes, edges, source="x")
+
+
 # what is not decided by it --------------------------------------------------------------------------------------------
 
 

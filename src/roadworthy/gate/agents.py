@@ -7,9 +7,10 @@ write to each other vouches for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
+from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
 from roadworthy.gate.core import Steps
 from roadworthy.gate.entries import Context
@@ -17,6 +18,8 @@ from roadworthy.gate.entries import Context
 How = Literal["handoff", "delegate", "turn"]
 """How an agent comes to its work: control moves over, a piece of work that comes back, or the word in a team."""
 
+MOST_NODES: Final = 1000
+"""A graph that is larger is not told."""
 _HOWS: Final = get_args(How)
 
 
@@ -64,6 +67,32 @@ def _record(ctx: Context, body: Mapping[str, Any]) -> Steps[None]:
     yield ctx.write([ctx.draft("handover", body)])
     with ctx.core.lock:
         ctx.state.passed_on(body)
+
+
+def connected(ctx: Context, nodes: Sequence[str], edges: Iterable[Sequence[Any]], source: str) -> Steps[None]:
+    """How an application is put together: its agents or steps, and the ways between them. Told once a run."""
+    known = [named(node) for node in nodes]
+    if None in known or len(set(known)) < len(known) or len(known) > MOST_NODES:
+        raise UsageError(
+            f"a graph has up to {MOST_NODES} nodes, each named by a text of its own; this one has {known!r:.200}"
+        )
+    ways = [_way(edge, known) for edge in edges]
+    body = {"graph": {"nodes": known, "edges": ways}, "source": source}
+    told = dumps(body)
+    with ctx.core.lock:
+        if told in ctx.state.graphs:
+            return
+        ctx.state.graphs.add(told)
+    yield ctx.write([ctx.draft("observation", body)])
+
+
+def _way(edge: Sequence[Any], nodes: Sequence[str | None]) -> list[Any]:
+    found = [*edge, False] if len(edge) == 2 else list(edge)
+    if len(found) != 3 or found[0] not in nodes or found[1] not in nodes or not isinstance(found[2], bool):
+        raise UsageError(
+            f"an edge is (source, target, conditional) between two nodes of the graph, and not {edge!r:.200}"
+        )
+    return found
 
 
 def _text(given: object) -> str:

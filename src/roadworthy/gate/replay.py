@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import Unreadable
 from roadworthy.core.types import Entry, Kind
 from roadworthy.gate.people.questions import TRIAL, end, hear_answer, news_of, recall
@@ -153,6 +154,8 @@ class Replay:
     def _observation(self, body: Mapping[str, Any]) -> None:
         if "read" in body:
             self.state.overheard(body["read"], body["trust"], str(body.get("source", "")))
+        elif "graph" in body:
+            self.state.graphs.add(dumps(body))
         elif "told" in body:
             told = set(body["told"])
             self.state.news[:] = [text for text in self.state.news if text not in told]

@@ -7,7 +7,7 @@ gate and not two.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
@@ -191,6 +191,18 @@ class Run:
     async def areturned(self, id: str, text: str = "") -> None:
         """`returned` for async code."""
         await adrive(agents.returned(self._ctx, id, text))
+
+    def connected(self, nodes: Sequence[str], edges: Iterable[tuple[str, str, bool]], *, source: str) -> None:
+        """How the application is put together: recorded once, so that a report can draw which way a run took.
+
+        `nodes` are the names of its agents or steps, `edges` the ways between two of them and whether a way is taken
+        on a condition; `source` is the framework. What was told before in the run is not written again.
+        """
+        drive(agents.connected(self._ctx, nodes, edges, source))
+
+    async def aconnected(self, nodes: Sequence[str], edges: Iterable[tuple[str, str, bool]], *, source: str) -> None:
+        """`connected` for async code."""
+        await adrive(agents.connected(self._ctx, nodes, edges, source))
 
     def open(self, capability: str) -> None:
         """Open a capability. For the application, which knows what the run is for; never on the model's word.

@@ -84,6 +84,7 @@ class RunState:
         "counts",
         "denials",
         "flow",
+        "graphs",
         "handed",
         "index",
         "kept",
@@ -179,6 +180,8 @@ class RunState:
         """Replies that were held back since the user spoke last."""
         self.handed: dict[str, str] = {}
         """What agents handed to each other: by the id of the handover, to whom. Nothing is decided by it."""
+        self.graphs: set[bytes] = set()
+        """How the application is put together, as far as it was told; nothing is decided by that either."""
         self.back: set[str] = set()
         """The handovers that came back."""
         self.scope: Literal["in", "uncertain", "out"] | None = None
