@@ -19,6 +19,7 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.types import LEVELS, Ruling
 from roadworthy.trials.backtest import BacktestReport, JudgedCall, JudgedRun, judge_runs, report_of
 from roadworthy.trials.recorded import BrokenLine
+from roadworthy.trials.traces.read import format_named
 
 _SHOWN = 20
 """Interrupted calls of good runs that are printed for people; `--json` has all."""
@@ -29,7 +30,13 @@ _AS_IT_WAS: Final = "levels as each run had them"
 
 def command(
     contract: Annotated[Path, typer.Argument(help="The contract file.")],
-    runs: Annotated[Path | None, typer.Argument(help="Recorded runs: JSON Lines, one run a line.")] = None,
+    runs: Annotated[
+        Path | None, typer.Argument(help="Recorded runs, one a line, or what a tracing tool exported.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="openai, otel, openinference, langfuse or langsmith. Default: what the file looks like."),
+    ] = None,
     ledger: Annotated[str | None, typer.Option(help="Judge the runs of this ledger instead.")] = None,
     since: Since = None,
     until: Until = None,
@@ -56,6 +63,9 @@ def command(
         raise UsageError("--since, --until and --world choose among the runs of a --ledger")
     if level is not None and level not in LEVELS:
         raise UsageError(f"{level!r} is no level; {did_you_mean(level, LEVELS)}")
+    if format is not None and runs is None:
+        raise UsageError("--format says what a file holds; a --ledger needs none")
+    named = format_named(format) if format is not None else None
     law, given = Contract.load(contract), level
     judged: list[JudgedRun] = []
     skipped: list[BrokenLine] = []
@@ -63,7 +73,8 @@ def command(
         found: Iterable[tuple[str, JudgedRun | BrokenLine]]
         if runs is not None:
             source = str(runs)
-            found = ((f"{runs}:{_line(one)}", one) for one in judge_runs(law, runs, level=given or "autonomous"))
+            judging = judge_runs(law, runs, level=given or "autonomous", format=named)
+            found = ((f"{runs}:{_line(one)}", one) for one in judging)
         else:
             opened = stack.enter_context(reading(cast("str", ledger), vault))
             source = opened.name

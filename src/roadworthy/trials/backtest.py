@@ -25,7 +25,8 @@ from roadworthy.gate.decide import decide, find_tool, normalise, verdict_of
 from roadworthy.gate.policy import Policy, ToolPolicy, policy_of
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import BadValue
-from roadworthy.trials.recorded import BrokenLine, RecordedRun, ToolCall, read_runs
+from roadworthy.trials.recorded import BrokenLine, RecordedRun, ToolCall
+from roadworthy.trials.traces.read import Format, read_recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,18 +145,23 @@ class BacktestReport:
 
 
 def backtest(
-    contract: Contract | str | Path, path: str | Path, *, level: Level = "autonomous", now: datetime | None = None
+    contract: Contract | str | Path,
+    path: str | Path,
+    *,
+    level: Level = "autonomous",
+    now: datetime | None = None,
+    format: Format | None = None,
 ) -> BacktestReport:
     """A file of recorded runs judged by a contract.
 
-    `level` is that of every capability. `now` stands for the time of every call, because recordings carry none;
-    default: the time of day. Raises ContractError for a contract that no gate would keep, RunsError for a file that
-    cannot be opened.
+    `format`: what the file holds; None: what it looks like. `level` is that of every capability. `now` stands for the
+    time of every call, because not all recordings carry one; default: the time of day.
+    Raises ContractError for a contract that no gate would keep, RunsError for a file that cannot be read.
     """
     law = contract if isinstance(contract, Contract) else Contract.load(contract)
     judged: list[JudgedRun] = []
     skipped: list[BrokenLine] = []
-    for found in judge_runs(law, Path(path), level=level, now=now):
+    for found in judge_runs(law, Path(path), level=level, now=now, format=format):
         if isinstance(found, JudgedRun):
             judged.append(found)
         else:
@@ -179,15 +185,20 @@ def report_of(
 
 
 def judge_runs(
-    contract: Contract, path: Path, *, level: Level = "autonomous", now: datetime | None = None
+    contract: Contract,
+    path: Path,
+    *,
+    level: Level = "autonomous",
+    now: datetime | None = None,
+    format: Format | None = None,
 ) -> Iterator[JudgedRun | BrokenLine]:
-    """Each line of a file of recorded runs, judged as soon as it is read."""
+    """Each run of a file, judged as soon as it is read."""
     if level not in LEVELS:
         raise UsageError(f"there is no level {level!r}; choose from {', '.join(LEVELS)}")
     assure(contract)
     policy = policy_of(contract)
     at = now or SystemClock().now()
-    for found in read_runs(path):
+    for found in read_recorded(path, format):
         if isinstance(found, BrokenLine):
             yield found
             continue

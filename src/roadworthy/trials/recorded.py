@@ -1,7 +1,8 @@
 """Recorded runs: conversations of any agent, as JSON Lines, one run a line.
 
-    {"run": id, "messages": [OpenAI chat messages], "passed": true | false | null, "meta": {…}}
+    {"run": id, "messages": [OpenAI chat messages], "passed": true | false | null, "tools": […], "meta": {…}}
 
+A line without `run` is called by its number, as `line-7`. `tools` are the function schemas that the model was offered.
 `meta` may name the `capability` (or a list of them), the `subject`, the `principal`, `facts`, and as `blocked` the ids
 of calls that were never made, whatever stands there as their result; other keys are passed over. A line that cannot be
 read is handed on as such, so that one broken line loses no other.
@@ -52,6 +53,8 @@ class RecordedRun:
     messages: tuple[Message, ...]
     passed: bool | None
     meta: Mapping[str, Any]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """The tools that the model was offered, as function schemas, where the recording says so."""
 
     @property
     def blocked(self) -> Collection[str]:
@@ -65,7 +68,7 @@ class BrokenLine:
     """A line that is no recorded run."""
 
     line: int
-    """Counted from 1."""
+    """Counted from 1; of what spans several lines, its first."""
     text: str
     """What is wrong and what to do."""
 
@@ -109,7 +112,7 @@ def _run(data: bytes, line: int) -> RecordedRun:
     except RecursionError:
         raise _Wrong("this is nested too deep to be a conversation") from None
     run = _object(value, "a line")
-    name = run.get("run")
+    name = run.get("run", f"line-{line}" if "messages" in run else None)
     if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
         raise _Wrong('`run` is missing; write "run": an id of its own')
     passed = run.get("passed")
@@ -124,7 +127,14 @@ def _run(data: bytes, line: int) -> RecordedRun:
         messages=tuple(_message(m, i) for i, m in enumerate(cast("list[object]", messages), 1)),
         passed=passed,
         meta=_object(run.get("meta") or {}, "`meta`"),
+        tools=_tools(run.get("tools") or []),
     )
+
+
+def _tools(value: object) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(value, list):
+        raise _Wrong(f"`tools` is a list of function schemas, not {_kind(value)}")
+    return tuple(_object(tool, "one of `tools`") for tool in cast("list[object]", value))
 
 
 def _object(value: object, what: str) -> Mapping[str, Any]:
@@ -173,10 +183,15 @@ def _id(value: object, where: str) -> str | None:
 def _call(value: object, where: str) -> ToolCall:
     call = _object(value, f"a tool call of {where}")
     function = _object(call.get("function"), f"`function` of a tool call of {where}")
-    name, given = function.get("name"), function.get("arguments")
+    name = function.get("name")
     if not isinstance(name, str) or not name:
         raise _Wrong(f"a tool call of {where} names no function")
-    raw = given if isinstance(given, str) else json.dumps(given)
+    return tool_call(_id(call.get("id"), where), name, function.get("arguments"))
+
+
+def tool_call(call_id: str | None, name: str, given: object) -> ToolCall:
+    """A call with what stands as its arguments: text of JSON, an object, or nothing."""
+    raw = given if isinstance(given, str) else json.dumps(given, default=str)
     arguments: object = given
     if isinstance(given, str):
         try:
@@ -186,7 +201,7 @@ def _call(value: object, where: str) -> ToolCall:
     elif given is None:
         arguments = {}
     known = cast("Mapping[str, Any]", arguments) if isinstance(arguments, dict) else None
-    return ToolCall(id=_id(call.get("id"), where), name=name, arguments=known, raw=raw)
+    return ToolCall(id=call_id, name=name, arguments=known, raw=raw)
 
 
 def _kind(value: object) -> str:
