@@ -170,7 +170,9 @@ class _Judging:
             self.source = self.source or self.index.first.get(part)
         if isinstance(value, str) and checked.entity is None and checked.shape.format is None:
             pieces = pieces_of(value[:MOST_TEXT])
-            if len(pieces) > 1 and checked.shape.pattern is None:
+            if checked.shape.pattern is not None:  # an id or a path: its parts prove nothing where they stood apart
+                return self._in_one_piece(value)
+            if len(pieces) > 1:
                 prose = len(forms.words(value[:MOST_TEXT])) > MOST_WORDS
                 return self._prose(pieces) if prose else self._phrase(pieces)
         return self.mask, self._unfounded(self.mask)
@@ -284,6 +286,23 @@ class _Judging:
         return mask & self.checked.allowed
 
     # several words -------------------------------------------------------------------------------------------------
+
+    def _in_one_piece(self, value: str) -> tuple[Mask, Reason | None]:
+        """A value such as `/out/march.txt`, all words of which stood side by side in a place that is good enough.
+
+        Figures alone, such as 1234-5678, are no such value: any list of numbers has them side by side.
+        """
+        said = forms.words(value[:MOST_TEXT])
+        pairs = pairs_of(said) if any(len(word) > 2 and word.isalpha() for word in said) else []
+        found = self.checked.allowed if pairs else 0
+        seen = self.mask
+        for pair in pairs:
+            found &= self.index.masks.get(pair, 0)
+            seen |= self.index.masks.get(pair, 0)
+        if found:
+            return self.mask | found, None
+        self.source = self.source or next((self.index.first[p] for p in pairs if p in self.index.first), None)
+        return seen, self._unfounded(seen & ~self.checked.allowed)
 
     def _phrase(self, pieces: Sequence[tuple[Form, ...]]) -> tuple[Mask, Reason | None]:
         """A few words that name something: each must have been seen, and those side by side must belong together."""

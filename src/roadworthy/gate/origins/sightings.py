@@ -184,6 +184,8 @@ class Index:
         found = forms.keys(text)
         found.update(f"n:{count}" for count in said.counts)
         self._add(found, USER)
+        if self.policy.phrases:
+            self._add(pairs_of(forms.words(text)), USER)
         self.user.update(found)
         self._note(found, USER)
         self.spoken = self.spoken.with_(said)
@@ -485,6 +487,8 @@ class Index:
         if question and affirms(answer, question):
             agreed = forms.keys(question)
             self._add(agreed, USER)
+            if self.policy.phrases:
+                self._add(pairs_of(forms.words(question)), USER)
             self._note(agreed, USER)
         for word in said[:12]:
             taken = _ORDINALS.get(word)
