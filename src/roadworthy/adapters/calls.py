@@ -7,7 +7,8 @@ Whatever goes wrong on the way becomes an `Outcome` that says so; a tool runs on
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
@@ -97,6 +98,16 @@ _INSIDE: ContextVar[bool] = ContextVar("roadworthy_inside_tool", default=False)
 def inside_tool() -> bool:
     """Whether a guarded tool runs now. An agent inside it speaks with a model and not with the user."""
     return _INSIDE.get()
+
+
+@contextmanager
+def inside() -> Generator[None]:
+    """While a tool runs by which one agent gives way to another one: that one speaks with a model, too."""
+    token = _INSIDE.set(True)
+    try:
+        yield
+    finally:
+        _INSIDE.reset(token)
 
 
 def bring(

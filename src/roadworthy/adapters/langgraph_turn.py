@@ -11,11 +11,14 @@ from uuid import uuid4
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
 from langgraph.types import Command
 
 from roadworthy.adapters.calls import inside_tool
+from roadworthy.adapters.langgraph_map import Map
 from roadworthy.adapters.langgraph_runs import RUN, carried, config_here, configurable, new_words, opened, space
 from roadworthy.adapters.langgraph_screen import Screen, Shape, from_gate, is_reply, without_words
+from roadworthy.adapters.langgraph_trail import Trail, trail_of
 from roadworthy.adapters.replies import Reply, allowed_by, asettle_reply, holds_replies, news_of, settle_reply
 from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.core.types import Outcome
@@ -179,7 +182,9 @@ def _clear(answer: Any, extra: Extra) -> Any:
 class Turn:
     """One invocation of a guarded graph."""
 
-    def __init__(self, gate: Gate, messages_key: str, given: Any, config: RunnableConfig | None) -> None:
+    def __init__(
+        self, gate: Gate, messages_key: str, given: Any, config: RunnableConfig | None, map: Map | None = None
+    ) -> None:
         around = config_here()
         outer = config if config is not None and "configurable" in config else around
         self.gate = gate
@@ -198,8 +203,28 @@ class Turn:
         self.near = near and self.run is not None
         self.holds = self.near and holds_replies(gate)
         self.config: RunnableConfig = {**(config or {})}
+        self.trail: Trail | None = None
+        """Listens where this turn goes; None where the graph around this one does, or where there is no run."""
+        self.map = map
         if self.run is not None:
             self.config["configurable"] = {**configurable(outer), RUN: self.run}
+            self._listen(around)
+
+    def _listen(self, around: RunnableConfig) -> None:
+        callbacks = self.config.get("callbacks", around.get("callbacks"))
+        known = trail_of({"callbacks": callbacks})
+        if self.map is None or (known is not None and known.run is self.run):
+            return
+        goes_on = self.given is None or isinstance(self.given, Command)
+        self.trail = Trail(cast("Run", self.run), self.map.layout, goes_on=goes_on)
+        merged = merge_configs({"callbacks": callbacks}, {"callbacks": [self.trail]})
+        self.config["callbacks"] = merged.get("callbacks")
+
+    def leave(self) -> None:
+        """However the turn ends: which way it went is written down."""
+        if self.trail is not None and self.map is not None:
+            self.trail.flush()
+            self.map.write(self.trail)
 
     # -- what goes in ------------------------------------------------------------------------------------------------
 
@@ -467,39 +492,45 @@ async def aheld_stream(kind: type[Any], graph: Any, turn: Turn, kwargs: dict[str
         yield one
 
 
-def guarded_class(kind: type[Any], gate: Gate, messages_key: str) -> type[Any]:
+def guarded_class(kind: type[Any], gate: Gate, messages_key: str, map: Map) -> type[Any]:
     """The graph's own class, with every invocation tied to a run. (All of `invoke`, `batch` and events are streams.)"""
 
     def stream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        turn = Turn(gate, messages_key, input, config)
-        turn.begin()
-        if turn.holds:
-            yield from held_stream(kind, self, turn, kwargs)
-            return
-        held: list[Any] = []
-        for chunk in kind.stream(self, turn.given, turn.config, **kwargs):
+        turn = Turn(gate, messages_key, input, config, map)
+        try:
+            turn.begin()
+            if turn.holds:
+                yield from held_stream(kind, self, turn, kwargs)
+                return
+            held: list[Any] = []
+            for chunk in kind.stream(self, turn.given, turn.config, **kwargs):
+                yield from held
+                turn.look(chunk)
+                held = [chunk]
+            turn.end()
             yield from held
-            turn.look(chunk)
-            held = [chunk]
-        turn.end()
-        yield from held
+        finally:
+            turn.leave()
 
     async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        turn = await asyncio.to_thread(Turn, gate, messages_key, input, config)
-        await turn.abegin()
-        if turn.holds:
-            async for chunk in aheld_stream(kind, self, turn, kwargs):
-                yield chunk
-            return
-        held: list[Any] = []
-        async for chunk in kind.astream(self, turn.given, turn.config, **kwargs):
+        turn = await asyncio.to_thread(Turn, gate, messages_key, input, config, map)
+        try:
+            await turn.abegin()
+            if turn.holds:
+                async for chunk in aheld_stream(kind, self, turn, kwargs):
+                    yield chunk
+                return
+            held: list[Any] = []
+            async for chunk in kind.astream(self, turn.given, turn.config, **kwargs):
+                for kept in held:
+                    yield kept
+                turn.look(chunk)
+                held = [chunk]
+            await asyncio.to_thread(turn.end)
             for kept in held:
                 yield kept
-            turn.look(chunk)
-            held = [chunk]
-        await asyncio.to_thread(turn.end)
-        for kept in held:
-            yield kept
+        finally:
+            await asyncio.to_thread(turn.leave)
 
     def stream_events(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         _refuse_protocol(gate, kwargs)

@@ -7,7 +7,7 @@ by side. What was finished comes back as the model saw it, and nothing is execut
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ def past_outcome(body: Mapping[str, Any]) -> Outcome:
 class Journal:
     """The earlier drives of one run; what is taken out is gone."""
 
-    __slots__ = ("_answers", "_calls", "_handed", "_heard", "_returned", "_said", "_values", "left")
+    __slots__ = ("_answers", "_calls", "_handed", "_heard", "_returned", "_said", "_values", "_ways", "left")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._calls: dict[Key, deque[Past]] = {}
@@ -61,6 +61,7 @@ class Journal:
         self._values: dict[str, deque[Any]] = {}
         self._handed: dict[bytes, deque[str]] = {}
         self._returned: set[str] = set()
+        self._ways: dict[bytes, deque[bool]] = {}
         self.left = 0
         """Calls that were not taken yet."""
         pasts: dict[str, Past] = {}
@@ -92,6 +93,8 @@ class Journal:
             self._returned.add(body["returned"])
         elif kind in ("observation", "model_call") and "recall" in body:
             self._values.setdefault(body["recall"], deque()).append(body["value"])
+        elif kind == "observation" and "path" in body:
+            self._ways.setdefault(dumps(body["path"]), deque()).append(True)
         past = pasts.get((entry.cause or "").partition("~")[0])
         if past is None:
             return
@@ -144,6 +147,10 @@ class Journal:
     def take_returned(self, id: str) -> bool:
         """Whether this came back before."""
         return id in self._returned
+
+    def take_way(self, path: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the agent went this way before."""
+        return bool(_taken(self._ways, dumps(path)))
 
     def take_value(self, name: str) -> tuple[bool, Any]:
         """Whether a value of this name was kept, and the value."""

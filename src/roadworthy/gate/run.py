@@ -166,6 +166,24 @@ class Run:
         with self._core.lock:
             self._state.overheard(text, trust, source)
 
+    def went(
+        self, path: Sequence[Mapping[str, Any]], *, graph: Mapping[str, Any] | None = None, source: str = ""
+    ) -> None:
+        """Which way an agent went that is a graph of steps, for reports; nothing is decided by it.
+
+        `path` are the steps in the order in which they began: `node`, and in `calls` the ids of its tool calls. `graph`
+        has the `nodes`, the `edges` as `[from, to, whether it depends]` and a `name`. It is given once; `source` names
+        the framework.
+        """
+        body: dict[str, Any] = {"path": [dict(step) for step in path], "source": source}
+        if graph is not None:
+            body["graph"] = dict(graph)
+        with self._core.lock:
+            journal = self._core.journal
+            known = journal is not None and journal.take_way(body["path"])
+        if not known:
+            self._ctx.write([self._ctx.draft("observation", body)]).now()
+
     def handover(self, to: str, *, source: str | None = None, how: How = "handoff", text: str = "") -> str:
         """One agent of the application gives way to another one: recorded, and nothing is decided by it.
 

@@ -1,0 +1,74 @@
+"""The thread of a graph with a checkpointer, when a run is driven again from its start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+
+from roadworthy.adapters.langgraph_runs import configurable
+from roadworthy.gate.run import Run
+
+_BEFORE = "langgraph.checkpoint"
+"""Under this name the run keeps which checkpoint its thread had before a turn; empty where it had none."""
+
+
+class Thread:
+    """Puts a thread back to where it was before a turn that is driven again.
+
+    What a run did comes back from its journal as its agent is driven from its start; a graph that went on from the
+    middle would ask for none of it. So a turn that is driven again forks the thread where the turn began.
+    """
+
+    def __init__(self, graph: Any, run: Run, config: RunnableConfig | None) -> None:
+        self._graph = graph
+        self._run = run
+        self._config: RunnableConfig = {**(config or {})}
+        self._kept = bool(graph.checkpointer) and graph.checkpointer is not True
+        if self._kept and configurable(self._config).get("thread_id") is None:
+            self._config["configurable"] = {**configurable(self._config), "thread_id": run.id}
+
+    def begin(self) -> RunnableConfig:
+        """The config for the turn that begins now."""
+        if not self._kept or not self._run.state.suspendable:
+            return self._config
+        now = _checkpoint(self._graph.get_state(self._config))
+        before = self._run.recall(_BEFORE, lambda: now)
+        if before == now:
+            return self._config
+        if before:
+            back = self._at(before)
+            return back if _checkpoint(self._graph.get_state(back)) == before else self._config
+        self._graph.checkpointer.delete_thread(self._id)
+        return self._config
+
+    async def abegin(self) -> RunnableConfig:
+        """`begin` for async code."""
+        if not self._kept or not self._run.state.suspendable:
+            return self._config
+        now = _checkpoint(await self._graph.aget_state(self._config))
+        before = await asyncio.to_thread(self._run.recall, _BEFORE, lambda: now)
+        if before == now:
+            return self._config
+        if before:
+            back = self._at(before)
+            return back if _checkpoint(await self._graph.aget_state(back)) == before else self._config
+        await self._graph.checkpointer.adelete_thread(self._id)
+        return self._config
+
+    @property
+    def _id(self) -> str:
+        return str(configurable(self._config)["thread_id"])
+
+    def _at(self, checkpoint: str) -> RunnableConfig:
+        return {**self._config, "configurable": {**configurable(self._config), "checkpoint_id": checkpoint}}
+
+
+def _checkpoint(state: Any) -> str:
+    """The id of a state that was kept; empty for one that nothing was kept of."""
+    if state.created_at is None:
+        return ""
+    known = cast("Mapping[str, Any]", configurable(state.config))
+    return str(known.get("checkpoint_id") or "")
