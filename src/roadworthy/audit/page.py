@@ -487,6 +487,8 @@ def _limits(law: Contract) -> Iterator[Words]:
         yield words(
             "At most {} tokens of language models in one run, as far as they are reported.", f"{run.model_tokens:,}"
         )
+    if run.model_cost is not None:
+        yield words("Language models may cost at most {} in one run, as far as prices are known.", run.model_cost)
     for day in law.budgets.day:
         if day.sum is not None:
             unit = law.shapes.args[day.sum.tool][day.sum.arg].unit

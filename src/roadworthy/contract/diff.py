@@ -800,6 +800,7 @@ def _budgets(old: Budgets, new: Budgets, path: Path) -> Iterator[Change]:
             "writes": limit("writes in a run"),
             "wall": limit("time of a run", show=seconds),
             "model_tokens": limit("tokens of a run"),
+            "model_cost": limit("cost of models in a run"),
         }
         yield from fields(was, now, at, by)
 

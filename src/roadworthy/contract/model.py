@@ -516,6 +516,9 @@ class RunBudget(Part):
     wall: Seconds | None = None
     """Time; waiting for a person does not count."""
     model_tokens: int | None = Field(default=None, ge=0)
+    """What language models may read and write."""
+    model_cost: Number | None = None
+    """What they may cost, in the currency of the prices that the model endpoint is given."""
 
 
 class SumOf(Part):

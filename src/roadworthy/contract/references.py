@@ -613,6 +613,8 @@ class _Referrer:
         if run.tool_calls is not None and run.writes is not None and run.writes > run.tool_calls:
             text = f"{run.writes} writes cannot happen in {run.tool_calls} calls; lower one or raise the other"
             self.wrong(("budgets", "run", "writes"), text)
+        if run.model_cost is not None and Decimal(run.model_cost) < 0:
+            self.wrong(("budgets", "run", "model_cost"), "a negative budget stops everything; write 0 or more")
         for i, budget in enumerate(self.contract.budgets.day):
             path: Path = ("budgets", "day", i)
             if (budget.sum is None) == (budget.count is None):

@@ -58,14 +58,23 @@ class BudgetPolicy:
     wall_s: float | None
     """Time, without what the run waited for people."""
     model_tokens: int | None
+    model_cost: Decimal | None
     days: Mapping[str, tuple[DayPolicy, ...]]
     """By tool; tools that no budget speaks of are left out."""
+
+    def model_used_up(self, tokens: int, cost: Decimal) -> str | None:
+        """Which budget of language models a run has used up, in words; None while there is some left of each."""
+        if self.model_tokens is not None and tokens >= self.model_tokens:
+            return f"All {self.model_tokens} tokens of the model for this run are used."
+        if self.model_cost is not None and cost >= self.model_cost:
+            return f"The {self.model_cost} that models may cost in this run are used."
+        return None
 
 
 def compile_budgets(contract: Contract) -> BudgetPolicy | None:
     """The budgets of a contract; None where it has none."""
     run, days = contract.budgets.run, contract.budgets.day
-    if not days and (run.tool_calls, run.writes, run.wall, run.model_tokens) == (None,) * 4:
+    if not days and (run.tool_calls, run.writes, run.wall, run.model_tokens, run.model_cost) == (None,) * 5:
         return None
     escape = contract.escalate.tool if contract.escalate is not None else None
     by_tool: dict[str, tuple[DayPolicy, ...]] = {}
@@ -83,6 +92,7 @@ def compile_budgets(contract: Contract) -> BudgetPolicy | None:
         writes=run.writes,
         wall_s=run.wall,
         model_tokens=run.model_tokens,
+        model_cost=None if run.model_cost is None else Decimal(run.model_cost),
         days=by_tool,
     )
 
@@ -122,8 +132,9 @@ def judge(policy: Policy, state: RunState, tool: ToolPolicy, now: datetime, reas
         reasons.append(_denied(f"All {budget.writes} changes of this run are used."))
     if budget.wall_s is not None and (now - state.started).total_seconds() - state.waited_s > budget.wall_s:
         reasons.append(_denied(f"This run has lasted longer than its {budget.wall_s:g} s."))
-    if budget.model_tokens is not None and state.tokens >= budget.model_tokens:
-        reasons.append(_denied(f"All {budget.model_tokens} tokens of the model for this run are used."))
+    used_up = budget.model_used_up(state.tokens, state.cost)
+    if used_up is not None:
+        reasons.append(_denied(used_up))
 
 
 # The budgets of a day ------------------------------------------------------------------------------------------------

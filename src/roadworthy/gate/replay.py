@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from roadworthy.core.canonical import dumps
@@ -140,6 +141,7 @@ class Replay:
             self._observation(body)
         elif entry.kind == "model_call":
             state.tokens += int(body.get("tokens", 0))
+            state.cost += Decimal(body.get("cost", 0))
         elif entry.kind in ("intent", "outcome", "verdict"):
             action = self.actions.get(root_of(entry.cause))
             if action is not None:

@@ -11,19 +11,21 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import uuid4
 
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome, Realm
-from roadworthy.gate import agents, passage, speech, telemetry
+from roadworthy.gate import agents, models, passage, speech, telemetry
 from roadworthy.gate.agents import How
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.core import AskUserChannel as AskUser
 from roadworthy.gate.core import Core as Core
 from roadworthy.gate.core import adrive, drive
 from roadworthy.gate.entries import Context
+from roadworthy.gate.models import Used
 from roadworthy.gate.people import held
 from roadworthy.gate.state import RunState, RunStatus
 
@@ -235,13 +237,27 @@ class Run:
             self._ctx.write([self._ctx.draft("run", {"opened": capability})]).now()
             self._state.open(capability)
 
-    def spent(self, *, model_tokens: int) -> None:
-        """Tokens that a model has used for this run; they count against `budgets.run.model_tokens`."""
-        if model_tokens < 0:
-            raise UsageError(f"model_tokens={model_tokens}: tokens that were used are not less than none")
-        self._ctx.write([self._ctx.draft("model_call", {"tokens": model_tokens})]).now()
-        with self._core.lock:
-            self._state.tokens += model_tokens
+    def spent(self, *, model_tokens: int = 0, model_cost: Decimal | None = None) -> None:
+        """What a model has used for this run: it counts against `model_tokens` and `model_cost` of `budgets.run`.
+
+        Where the model is asked through a `ModelEndpoint`, that counts by itself.
+        """
+        drive(models.spent(self._ctx, Used(output=model_tokens, cost=model_cost)))
+
+    def model_answer(self, key: str) -> Mapping[str, Any] | None:
+        """What a model answered to the request of this key in an earlier drive; each answer comes once. For endpoints.
+
+        None: it is asked now, and `model_answered` keeps what it says.
+        """
+        return models.taken(self._ctx, key)
+
+    def model_answered(self, key: str, answer: Mapping[str, Any], used: Used) -> None:
+        """Keep what a model answered, so that it comes back when the run is driven again, and count what it used."""
+        drive(models.answered(self._ctx, key, answer, used))
+
+    def models_used_up(self) -> str | None:
+        """Which budget of language models is used up, in words for the agent; None while they may be asked."""
+        return models.used_up(self._ctx)
 
     def news(self) -> list[str]:
         """What came of held actions since this was last asked, in words for the agent; each is told once."""

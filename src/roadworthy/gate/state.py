@@ -81,6 +81,7 @@ class RunState:
         "calls_before",
         "capabilities",
         "confirmations",
+        "cost",
         "counts",
         "denials",
         "flow",
@@ -165,6 +166,8 @@ class RunState:
         self.tokens = 0
         """Tokens that models have used for this run, as far as anybody reported them."""
         self.tool_calls = 0
+        self.cost = Decimal(0)
+        """What they cost, as far as anybody knew."""
         self.writes = 0
         self.denials: Counter[Any] = Counter()
         self.simulated: set[str] = set()

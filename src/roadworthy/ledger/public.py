@@ -40,7 +40,7 @@ PUBLIC: Final[Mapping[str, frozenset[str]]] = {
     "question": _words("question action role tool rules approvals nonce not expires meanwhile origins"),
     "answer": _words("ledger run question nonce expires role ruling by"),
     "handover": _words("to id how returned"),
-    "model_call": _words("tokens"),
+    "model_call": _words("tokens input output cost"),
     "observation": _words("trust tool principal epoch calls"),
     "drift": _words("tool principal change breaking confirmed"),
     "undo": _words("ledger run contract actions by nonce action tool came code with"),
