@@ -125,6 +125,74 @@ def test_the_story_of_a_run(ledger: str, capsys: Capture) -> None:
     ]
 
 
+SEVERAL = [
+    _draft("run", {"agent": "desk", "principal": "bot"}),
+    _draft("observation", {"graph": {"nodes": ["triage", "billing"], "edges": []}, "source": "langgraph"}),
+    _draft("heard", {"text": "refund 7"}),
+    _draft("action", {"id": "run-1#1.ab", "tool": "find", "args": {}, "agent": "triage"}, cause="run-1#1.ab"),
+    _draft("handover", {"id": "h1.ab", "agent": "billing\x1b[2J", "source": "triage", "how": "delegate",
+                        "text": "paid?\nby whom?"}),
+    _draft("action", {"id": "run-1#2.ab", "tool": "pay", "args": {}, "agent": "billing\x1b[2J"}, cause="run-1#2.ab"),
+    _draft("verdict", {"ruling": "deny", "level": "approval",
+                       "reasons": [{"rule": "once", "text": "A second refund.", "ruling": "deny", "enforced": True}]},
+           cause="run-1#2.ab"),
+    _draft("intent", {"key": "run-1#1.ab"}, cause="run-1#1.ab"),
+    _draft("handover", {"returned": "h1.ab", "text": "It is."}),
+    _draft("handover", {"id": "h2.ab", "agent": "care", "source": None, "how": "handoff", "text": ""}),
+    _draft("said", {"text": "Sorry.", "agent": "care"}),
+    _draft("handover", {"id": "h3.ab", "agent": "archive", "source": "care", "how": "delegate", "text": ""}),
+    _draft("handover", {"to": "lead", "reason": "angry", "source": "care"}),
+]  # fmt: skip
+
+
+def test_several_agents_are_told_as_a_tree(tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "runs.db")
+    with Ledger.open(path) as opened:
+        opened.append(SEVERAL)
+    assert main(["ledger", "show", path, "run-1"]) == 0
+    lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[2:] == [
+        "run       desk, contract version ? ()",
+        "run       principal bot",
+        "graph     langgraph: triage, billing",
+        "user      refund 7",
+        "┌ triage",
+        "│ calls     #1 find()",
+        "│ ┌ billing<U+001B>[2J, for triage: paid?",
+        "          │ │           by whom?",
+        "│ │ calls     #2 pay()",
+        "│ │ deny      #2 the gate says deny at level approval",
+        "          │ │           once: A second refund.",
+        "│ └ back: It is.",
+        "├ care takes over",
+        "│ agent     Sorry.",
+        "│ ┌ archive, for care",
+        "          │ └ nothing says that this came back",
+        "│ person    lead takes over: angry",
+        "          in_doubt  #1 nothing says how this ended: it may or may not have been done",
+    ]
+
+
+def test_entries_of_one_kind_are_no_tree_and_say_what_agents_hand_on(tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "runs.db")
+    with Ledger.open(path) as opened:
+        opened.append(SEVERAL)
+    assert main(["ledger", "show", path, "run-1", "--kind", "handover"]) == 0
+    lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[2:] == [
+        "agents    billing<U+001B>[2J, for triage: paid?",
+        "                    by whom?",
+        "agents    back: It is.",
+        "agents    care takes over",
+        "agents    archive, for care",
+        "person    lead takes over: angry",
+    ]
+    assert main(["ledger", "show", path, "run-1", "--json"]) == 0
+    bodies = [json.loads(line)["body"] for line in capsys.readouterr().out.splitlines()]
+    assert [body.get("agent") for body in bodies if "tool" in body] == ["triage", "billing\x1b[2J"]
+    assert {"returned": "h1.ab", "text": "It is."} in bodies
+
+
 def test_entries_of_one_kind(ledger: str, capsys: Capture) -> None:
     assert main(["ledger", "show", ledger, "--kind", "stop"]) == 0
     assert "lead stops: capability billing, because odd refunds" in capsys.readouterr().out

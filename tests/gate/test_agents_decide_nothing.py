@@ -181,7 +181,7 @@ BEGUN = [
 def runs(texts: st.SearchStrategy[str]) -> st.SearchStrategy[list[Step]]:
     """Some begin at nothing, and some where much is possible already."""
     more = st.lists(st.one_of(work(), handing(texts)), max_size=24)
-    return st.builds(lambda begun, more: [*begun, *more], st.sampled_from(([], BEGUN)), more)
+    return st.tuples(st.sampled_from(([], BEGUN)), more).map(lambda two: [*two[0], *two[1]])
 
 
 MIXED, TALKING = runs(st.just("")), runs(TEXTS)

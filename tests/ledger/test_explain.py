@@ -80,6 +80,33 @@ def words(explanation: Explanation) -> str:
     return "\n".join(f"{label:<9} {text}" for label, text in in_words(explanation))
 
 
+def test_which_agent_asked_is_told_with_who_gave_it_the_work(story: Story) -> None:
+    story.action("r1#1.aa", agent="triage")
+    story.tell("handover", {"id": "h1.aa", "agent": "billing", "source": "triage", "how": "delegate", "text": "paid?"})
+    story.action("r1#2.aa", agent="billing")
+    story.verdict("r1#2.aa", "allow")
+    found = explain(story.ledger, "r1#2")
+    assert (found.who["asked_by"], found.who["through"]) == ("billing", ["billing, for triage: paid?", "triage"])
+    assert "agent     billing, for triage: paid?\n          under triage\nwho " in words(found)
+    assert explain(story.ledger, "r1#1").who["through"] == ["triage"]
+
+
+def test_of_one_agent_its_name_is_told_where_it_has_one(story: Story) -> None:
+    story.action("r1#1.aa")
+    assert explain(story.ledger, "r1#1").who.keys() == {
+        "agent",
+        "principal",
+        "subject",
+        "requester",
+        "capability",
+        "owner",
+    }
+    story.action("r1#2.aa", agent="triage")
+    found = explain(story.ledger, "r1#2")
+    assert found.who["asked_by"] == "triage"
+    assert "agent     triage\n" in words(found)
+
+
 LARGE = {"rule": "large", "code": "rule_ask", "text": "Signed.", "ruling": "ask", "enforced": True}
 
 

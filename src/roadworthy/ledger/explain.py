@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry, Kind, Realm
+from roadworthy.ledger.agents import agents_of, several_agents, told_of, tree_of
 from roadworthy.ledger.rows import RunSummary
 from roadworthy.ledger.withheld import marked
 
@@ -57,7 +58,9 @@ class Explanation:
     """How it stands: the status of its last outcome, `undone`, or before there is one `denied`, `clarify`, `held`,
     `running`: begun, and nothing says how it ended."""
     who: Fields
-    """`agent`, `principal`, `subject`, `requester`, `capability`, `owner`."""
+    """`agent` (the contract's), `principal`, `subject`, `requester`, `capability`, `owner`; where the application has
+    several agents, `asked_by` (the name of the one that asked) and `through` (how each came to its work, in words, from
+    that one up to the first)."""
     law: Fields
     """The contract that it was judged by: `version`, `digest`, `approver` (the role that its capability asks), `people`
     (who holds each role), `asks` (roles that must sign, by level) and `signatures` (those that stood there then, each
@@ -246,6 +249,7 @@ def explain(ledger: Reader, action: str, *, inherits: Inherits | None = None) ->
             "requester": found.run.get("requester"),
             "capability": body.get("capability"),
             "owner": law.pop("owner", None),
+            **_asked_by(entries, id, body),
         },
         law=law,
         heard=found.heard,
@@ -261,6 +265,15 @@ def explain(ledger: Reader, action: str, *, inherits: Inherits | None = None) ->
         signals=tuple(_of(entry) for entry in entries if entry.kind == "signal" and entry.seq > at.seq),
         trace=body.get("trace"),
     )
+
+
+def _asked_by(entries: Sequence[Entry], action: str, body: Fields) -> dict[str, Any]:
+    """Which agent of the application asked; nothing where it has but one that nobody has named."""
+    if not several_agents(entries):
+        return {"asked_by": body["agent"]} if "agent" in body else {}
+    chain = agents_of(tree_of(entries), action)
+    named = [f"{one.agent or 'an agent'}{told_of(one.given) if one.given is not None else ''}" for one in chain]
+    return {"asked_by": chain[0].agent if chain else body.get("agent"), "through": named}
 
 
 def _state(found: _Found, verdicts: Sequence[Fields], outcomes: Sequence[Fields], undone: Sequence[Fields]) -> str:
@@ -406,6 +419,11 @@ def _who(e: Explanation) -> Iterator[Line]:
     who, law = e.who, e.law
     subject = f"for {who['subject']}" if who.get("subject") else "for nobody known"
     asked = f", wanted by {who['requester']}" if who.get("requester") else ""
+    if who.get("through") or who.get("asked_by"):
+        first, *others = who.get("through") or (who["asked_by"],)
+        yield "agent", _cut(first)
+        for other in others:
+            yield "", f"under {_cut(other)}"
     yield "who", f"{who.get('agent') or 'an agent'}, run by {who.get('principal')}, {subject}{asked}"
     owner = who.get("owner")
     if isinstance(owner, Mapping):

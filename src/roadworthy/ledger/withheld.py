@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from roadworthy.core.types import Entry
+from roadworthy.ledger.between import between_agents
 
 LOOKED_FOR: Final[Mapping[str, tuple[str, ...]]] = {
     "heard": ("text",),
@@ -15,12 +16,17 @@ LOOKED_FOR: Final[Mapping[str, tuple[str, ...]]] = {
     "outcome": ("text",),
     "question": ("text", "args"),
     "answer": ("because", "signature"),
-    "handover": ("reason",),
     "undo": ("text", "because"),
     "drift": ("text",),
     "signal": ("value",),
 }
-"""By kind, the private fields that its entries are looked at for."""
+"""By kind, the private fields that its entries are looked at for; those of a handover go by whom it is to."""
+
+
+def _of_a_handover(body: Mapping[str, Any]) -> tuple[str, ...]:
+    if "returned" in body:
+        return ("text",)
+    return ("agent", "text") if between_agents(body) else ("reason",)
 
 
 def mark_of(entry: Entry) -> str:
@@ -34,7 +40,7 @@ def marked(entry: Entry) -> Entry:
         return entry
     mark = mark_of(entry)
     body = dict(entry.body)
-    for name in LOOKED_FOR.get(entry.kind, ()):
+    for name in LOOKED_FOR.get(entry.kind, ()) if entry.kind != "handover" else _of_a_handover(body):
         # A subject that nobody knew stands there as null; of other fields null is left where a part was taken out.
         if name not in body or (body[name] is None and name != "subject"):
             body[name] = {"…": mark} if name == "args" else mark

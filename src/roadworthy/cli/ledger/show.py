@@ -15,6 +15,8 @@ from roadworthy.cli.terminal import columns, err, json_line, out, shown
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry, Kind, Realm
+from roadworthy.ledger.agents import Branch, Stretch, several_agents, told_of, tree_of
+from roadworthy.ledger.between import between_agents
 from roadworthy.ledger.rows import RunSummary
 from roadworthy.ledger.store import Ledger
 from roadworthy.ledger.withheld import mark_of, marked
@@ -24,7 +26,7 @@ _CUT: Final = 600
 COLOURS: Final[Mapping[str, str]] = {
     "user": "cyan", "agent": "green", "deny": "bold red", "clarify": "yellow", "ask": "yellow", "failed": "red",
     "in_doubt": "bold magenta", "denied": "bold red", "withheld": "bold red", "stop": "bold red", "person": "magenta",
-    "gate": "blue", "signal": "cyan", "undone": "magenta", "left": "bold red",
+    "gate": "blue", "agents": "bold", "signal": "cyan", "undone": "magenta", "left": "bold red",
 }  # fmt: skip
 
 
@@ -58,7 +60,7 @@ def command(
             for entry in found:
                 json_line({**asdict(entry), "withheld": sorted(entry.withheld)})
         else:
-            _tell(found)
+            _tell(found, tree=run is not None and kind is None)
     return 0
 
 
@@ -97,36 +99,102 @@ def _line(run: RunSummary, denied: int) -> Sequence[str]:
     return run.run, run.world, run.status, who, run.subject or "-", str(calls), str(denied), began, last
 
 
-def _tell(entries: Iterable[Entry]) -> None:
-    console = out()
-    day: str | None = None
-    run: str | None = None
-    pending: dict[str, str] = {}
+def _tell(entries: Iterable[Entry], *, tree: bool) -> None:
+    """Tell entries in their order; `tree`: they are of one run, whose agents are told apart where it has several."""
+    telling = _Telling()
+    if tree:
+        entries = [marked(entry) for entry in entries]
+        if several_agents(entries):
+            telling.branch(tree_of(entries))
+            telling.end()
+            return
     for entry in entries:
-        if entry.run != run or day is None:
-            run = entry.run
-            console.print(Text(shown(f"run {run}" if run is not None else "the whole ledger", lines=False), "bold"))
-            day = None
-        if day != (day := entry.at.strftime("%Y-%m-%d")):
-            console.print(Text(f"{day} (UTC), world {entry.world}", "dim"))
+        telling.entry(marked(entry))
+    telling.end()
+
+
+class _Telling:
+    """Entries on their way to the terminal. Guides before a line say under which agent it stands."""
+
+    def __init__(self) -> None:
+        self.console = out()
+        self.run: str | None = None
+        self.day: str | None = None
+        self.open: dict[str, str] = {}
+        """The calls that were begun, and of which nothing says how they ended."""
+
+    def entry(self, entry: Entry, guides: str = "") -> None:
+        self._heading(entry)
         if entry.kind == "intent":
-            pending[entry.cause or ""] = str(entry.body.get("key", ""))
+            self.open[entry.cause or ""] = str(entry.body.get("key", ""))
         elif entry.kind == "outcome":
-            pending.pop(entry.cause or "", None)
+            self.open.pop(entry.cause or "", None)
         mark = mark_of(entry)
-        for who, text in _lines(marked(entry)):
-            _say(entry.at, who, text if mark in text else f"{text} {mark}")
-    for action in pending:
-        text = f"{_number(action)}nothing says how this ended: it may or may not have been done".strip()
-        console.print(Text.assemble(" " * 10, ("in_doubt  ", COLOURS["in_doubt"]), shown(text)))
+        for who, text in _lines(entry):
+            self._say(entry.at, guides, who, text if mark in text else f"{text} {mark}")
+
+    def branch(self, branch: Branch, guides: str = "") -> None:
+        """A line of work, with all that is within it."""
+        corner = "\u250c"  # of the first agent; those that follow it branch off
+        for item in branch.items:
+            if isinstance(item, Entry):
+                self.entry(item, guides)
+                corner = "\u250c"
+                continue
+            self._agent(item, f"{guides}{corner} ")
+            corner = "\u251c"
+            for part in item.parts:
+                if isinstance(part, Branch):
+                    self.branch(part, f"{guides}\u2502 ")
+                else:
+                    self.entry(part, f"{guides}\u2502 ")
+        if branch.returned is not None:
+            self._line(branch.returned.at, f"{guides}\u2514 ", "", _back(branch.returned), "dim")
+        elif branch.within is not None:
+            self._line(None, f"{guides}\u2514 ", "", "nothing says that this came back", "dim")
+
+    def end(self) -> None:
+        for action in self.open:
+            text = f"{_number(action)}nothing says how this ended: it may or may not have been done".strip()
+            self._line(None, "", f"{'in_doubt':<8}  ", text, COLOURS["in_doubt"])
+
+    def _heading(self, entry: Entry) -> None:
+        if entry.run != self.run or self.day is None:
+            self.run, self.day = entry.run, None
+            text = f"run {self.run}" if self.run is not None else "the whole ledger"
+            self.console.print(Text(shown(text, lines=False), "bold"))
+        if self.day != (day := entry.at.strftime("%Y-%m-%d")):
+            self.day = day
+            self.console.print(Text(f"{day} (UTC), world {entry.world}", "dim"))
+
+    def _agent(self, stretch: Stretch, guides: str) -> None:
+        name = shown(stretch.agent or "an agent", lines=False)
+        began = stretch.given if not stretch.goes_on else None
+        first = began or next((part for part in stretch.parts if isinstance(part, Entry)), None)
+        if first is not None:
+            self._heading(first)
+        told = _brief(told_of(began)) if began is not None else ""
+        self._line(first.at if first is not None else None, guides, name, told, "bold")
+
+    def _say(self, at: datetime, guides: str, who: str, text: str) -> None:
+        self._line(at, guides, f"{who:<8}  ", text, COLOURS.get(who, ""))
+
+    def _line(self, at: datetime | None, guides: str, who: str, text: str, style: str) -> None:
+        first, *more = shown(text).split("\n")
+        when = at.strftime("%H:%M:%S") if at is not None else " " * 8
+        self.console.print(Text.assemble((when, "dim"), "  ", (guides, "dim"), (who, style), first))
+        under = guides.translate(_UNDER)
+        for line in more:
+            self.console.print(Text.assemble(" " * 10, (under, "dim"), " " * 10, line))
 
 
-def _say(at: datetime, who: str, text: str) -> None:
-    first, *more = shown(text).split("\n")
-    console = out()
-    console.print(Text.assemble((at.strftime("%H:%M:%S"), "dim"), "  ", (f"{who:<8}  ", COLOURS.get(who, "")), first))
-    for line in more:
-        console.print(Text(" " * 20 + line))
+_UNDER: Final = str.maketrans({"\u250c": "\u2502", "\u251c": "\u2502", "\u2514": " "})
+"""What stands under the guides of a line that goes on."""
+
+
+def _back(returned: Entry) -> str:
+    text = str(returned.body.get("text") or "")
+    return f"back{f': {_brief(text)}' if text else ''}"
 
 
 def _number(cause: str | None) -> str:
@@ -246,7 +314,19 @@ def _words(entry: Entry) -> Iterator[tuple[str, str]]:
 
 def _handover(entry: Entry) -> Iterator[tuple[str, str]]:
     body = entry.body
+    if between_agents(body):
+        yield "agents", _back(entry) if "returned" in body else _brief(f"{body.get('agent')}{told_of(entry)}")
+        return
     yield "person", f"{body.get('to') or 'a person'} takes over: {_brief(body.get('reason', ''))}"
+
+
+def _observation(entry: Entry) -> Iterator[tuple[str, str]]:
+    graph = entry.body.get("graph")
+    if not isinstance(graph, Mapping):
+        yield entry.kind, _brief(entry.body)
+        return
+    nodes = cast("Sequence[object]", cast("Mapping[str, Any]", graph).get("nodes") or ())
+    yield "graph", f"{entry.body.get('source')}: {_brief(', '.join(map(str, nodes)))}"
 
 
 def _undo(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -282,6 +362,7 @@ _TELLERS: Final[Mapping[str, Callable[[Entry], Iterator[tuple[str, str]]]]] = {
     "question": _question,
     "answer": _answer,
     "handover": _handover,
+    "observation": _observation,
     "undo": _undo,
     "signal": _signal,
     "contract": _contract,
