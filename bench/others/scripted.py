@@ -1,14 +1,15 @@
 """A model that says what a script says, behind the interface that everybody's client speaks.
 
 It is no language model. It answers one request after the other with the next step of its script, whatever it was told
-meanwhile: a model that was talked into something and does not let itself be stopped by words.
+meanwhile: a model that was talked into something and does not let itself be stopped by words. A step may hand on what
+it was told, so that a model can copy what it has really read.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,8 +28,10 @@ def call(name: str, **args: Any) -> Calls:
     return Calls(((name, args),))
 
 
-Step = str | Calls
+Answer = str | Calls
 """What the model answers one request with: words, or calls of tools."""
+Step = Answer | Callable[[str], Answer]
+"""An answer, or what makes one of the last thing that the model was told."""
 
 
 @dataclass(slots=True)
@@ -43,11 +46,20 @@ class ScriptedModel:
     """The bodies of the requests so far."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next(self, request: dict[str, Any]) -> tuple[int, Step]:
+    def next(self, request: dict[str, Any]) -> tuple[int, Answer]:
         """The number of this request and the answer to it."""
         with self.lock:
             self.requests.append(request)
-            return len(self.requests), self.steps.pop(0) if self.steps else "Done."
+            step = self.steps.pop(0) if self.steps else "Done."
+            return len(self.requests), step if isinstance(step, str | Calls) else step(_last_told(request))
+
+
+def _last_told(request: dict[str, Any]) -> str:
+    last = (request.get("messages") or request.get("input") or [""])[-1]
+    if isinstance(last, str):
+        return last
+    told = last.get("content") or last.get("output") or ""
+    return told if isinstance(told, str) else " ".join(str(part.get("text", "")) for part in told)
 
 
 @contextmanager
@@ -92,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _completion(given: dict[str, Any], number: int, step: Step) -> dict[str, Any]:
+def _completion(given: dict[str, Any], number: int, step: Answer) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": None}
     if isinstance(step, Calls):
         message["tool_calls"] = [
@@ -125,7 +137,7 @@ def _completion_events(whole: dict[str, Any]) -> Iterator[str]:
     yield "data: [DONE]\n\n"
 
 
-def _response(given: dict[str, Any], number: int, step: Step) -> dict[str, Any]:
+def _response(given: dict[str, Any], number: int, step: Answer) -> dict[str, Any]:
     if isinstance(step, Calls):
         output = [
             {
@@ -155,6 +167,7 @@ def _response(given: dict[str, Any], number: int, step: Step) -> dict[str, Any]:
         "metadata": {},
         "output": output,
         "parallel_tool_calls": True,
+        "prompt_cache_diagnostics": None,
         "temperature": 1.0,
         "tool_choice": "auto",
         "tools": [],
