@@ -105,8 +105,9 @@ CASES = (
 
 def play(stage: Stage) -> Mapping[str, Any]:
     """The example's `run`, with the server's command, or the proxy's in its place, as one would change a client's."""
-    for name, text in {"favorite_books.txt": "1. Middlemarch", "favorite_songs.txt": SONGS, ".env": "KEY=s3cret"}.items():
-        (stage.folder / name).write_text(text)
+    (stage.folder / "favorite_books.txt").write_text("1. Middlemarch")
+    (stage.folder / "favorite_songs.txt").write_text(SONGS)
+    (stage.folder / ".env").write_text("KEY=s3cret")
     import agents
     from agents.mcp import MCPServerStdio
 

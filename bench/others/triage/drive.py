@@ -114,13 +114,13 @@ def play(stage: Stage) -> Mapping[str, Any]:
         system.triage = guard(system.triage, gate)
         run = gate.run(capability="complaint")
     status = ""
-    with contextlib.redirect_stdout(printed), contextlib.suppress(UnexpectedModelBehavior):
-        with contextlib.nullcontext() if run is None else run.bind():
-            if run is not None:
-                run.heard(stage.case.says)
-            status = asyncio.run(system.handle_patient(stage.case.says, patient))["final_status"]
-            if run is not None:
-                run.say(status)
+    bound = contextlib.nullcontext() if run is None else run.bind()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(UnexpectedModelBehavior), bound:
+        if run is not None:
+            run.heard(stage.case.says)
+        status = asyncio.run(system.handle_patient(stage.case.says, patient))["final_status"]
+        if run is not None:
+            run.say(status)
     asked = [
         "specialist" if line.startswith("Proceed") else "senior"
         for line in printed.getvalue().splitlines()
