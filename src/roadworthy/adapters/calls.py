@@ -6,6 +6,7 @@ Whatever goes wrong on the way becomes an `Outcome` that says so; a tool runs on
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -119,11 +120,13 @@ def bring(
     *,
     call_id: str | None = None,
     agent: str | None = None,
+    again: bool = False,
 ) -> Outcome:
     """Bring a call to the gate. `fn(**args)` is the framework's own way to run the tool.
 
     `gate` is the one that the agent is guarded by; a run of another gate is good enough when its contract is the same.
     `agent` is the framework's name of the agent that asks, where the application has several; it is only recorded.
+    `again`: the framework may have begun a step anew in which this call was made; what came of it then comes back.
     Raises HarnessError in test worlds, and Suspended in runs that were opened as `suspendable`; nothing else.
     """
     refused = _refused(gate, run, args)
@@ -136,7 +139,8 @@ def bring(
         if extra is not None:
             text = str(given[extra.argument])
             return run.ask_user(text, agent=agent) if extra is ASK_USER else run.escalate(text, agent=agent)
-        return run.call(tool, given, started.function, call_id=call_id, agent=agent)
+        known = run.made_before(tool, given, call_id) if again and call_id is not None else None
+        return known or run.call(tool, given, started.function, call_id=call_id, agent=agent)
     except (HarnessError, Suspended):
         raise
     except Exception as error:  # the gate or its ledger broke: nobody may take that for a yes
@@ -152,6 +156,7 @@ async def abring(
     *,
     call_id: str | None = None,
     agent: str | None = None,
+    again: bool = False,
 ) -> Outcome:
     """`bring` for async code; `fn` may be async or not."""
     refused = _refused(gate, run, args)
@@ -165,7 +170,10 @@ async def abring(
             text = str(given[extra.argument])
             asked = run.aask_user(text, agent=agent) if extra is ASK_USER else run.aescalate(text, agent=agent)
             return await asked
-        return await run.acall(tool, given, started.function, call_id=call_id, agent=agent)
+        known = None
+        if again and call_id is not None:
+            known = await asyncio.to_thread(run.made_before, tool, given, call_id)
+        return known or await run.acall(tool, given, started.function, call_id=call_id, agent=agent)
     except (HarnessError, Suspended):
         raise
     except Exception as error:  # as in `bring`

@@ -27,7 +27,9 @@ back. They are nobody's words, and no application should show them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import asyncio
+import functools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -41,9 +43,11 @@ from roadworthy.adapters.langgraph_middleware import RoadworthyMiddleware
 from roadworthy.adapters.langgraph_nodes import gate_node, offer, refuse_own_kind
 from roadworthy.adapters.langgraph_runs import carried, config_here
 from roadworthy.adapters.langgraph_threads import Thread
+from roadworthy.adapters.langgraph_trail import agent_here, trail_of
 from roadworthy.adapters.langgraph_turn import guarded_class
 from roadworthy.adapters.langgraph_walk import Walk
 from roadworthy.core.errors import Suspended, UsageError
+from roadworthy.gate.carry import is_async
 from roadworthy.gate.decide import find_tool
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.policy import ToolPolicy
@@ -164,6 +168,37 @@ def _must_be_guarded(agent: Any) -> None:
 def gated(gate: Gate, name: str | None = None) -> Callable[[plain.F], plain.F]:
     """Put a function that a node calls by itself behind the gate, blocking or async; see `adapters.plain.gated`.
 
-    The run is the bound one, or the one of the guarded graph that the node belongs to.
+    The run is the bound one, or the one of the guarded graph that the node belongs to. A node that is begun anew, after
+    an interrupt or for a retry, calls the function again: what was done before comes back, and nothing is done twice.
     """
-    return plain.gated(gate, name, run=lambda: carried(config_here()))
+
+    def wrap(function: plain.F) -> plain.F:
+        called: Any = plain.gated(gate, name, run=_run_here, beside=_beside)(function)
+        if not is_async(function):
+            return cast("plain.F", called)
+
+        @functools.wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            trail = trail_of(config_here())
+            if trail is not None and trail.waits:
+                await asyncio.to_thread(trail.flush)
+            return await called(*args, **kwargs)
+
+        return cast("plain.F", awaited)
+
+    return wrap
+
+
+def _run_here() -> Run | None:
+    return carried(config_here())
+
+
+def _beside(tool: str, given: object) -> Mapping[str, Any]:
+    config = config_here()
+    trail, run = trail_of(config), carried(config)
+    if trail is None or trail.run is not run:
+        return {"agent": agent_here(config, run)}
+    call_id = trail.name_call(config, tool, given)
+    again = trail.asks(config, call_id)
+    trail.flush()
+    return {"agent": trail.agent(config), "call_id": call_id, "again": again}

@@ -68,7 +68,6 @@ class _Call:
         trail = trail_of(self.config)
         if trail is None or trail.run is not run:
             return None
-        trail.asks(self.config, self.call_id)
         trail.writes(self.config, self.name, _words(self.request.tool_call["args"]))
         return trail
 
@@ -245,7 +244,9 @@ def wrapper(
         if call.name in handovers or is_handover(request.tool, gate):
             with inside():
                 return execute(request)
+        again = False
         if trail is not None:
+            again = trail.asks(call.config, call.call_id)
             trail.flush()
         agent = agent_here(call.config, run, call.call_id)
 
@@ -260,7 +261,8 @@ def wrapper(
                 _CARRIED.reset(token)
 
         given = request.tool_call["args"]
-        return call.answer(bring(gate, run, call.name, given, run_tool, call_id=call.call_id, agent=agent))
+        outcome = bring(gate, run, call.name, given, run_tool, call_id=call.call_id, agent=agent, again=again)
+        return call.answer(outcome)
 
     return wrap_tool_call
 
@@ -279,8 +281,11 @@ def awrapper(
         if call.name in handovers or is_handover(request.tool, gate):
             with inside():
                 return await execute(request)
-        if trail is not None and trail.waits:
-            await asyncio.to_thread(trail.flush)
+        again = False
+        if trail is not None:
+            again = trail.asks(call.config, call.call_id)
+            if trail.waits:
+                await asyncio.to_thread(trail.flush)
         agent = agent_here(call.config, run, call.call_id)
 
         async def run_tool(**args: Any) -> Any:
@@ -294,7 +299,7 @@ def awrapper(
                 _CARRIED.reset(token)
 
         given = request.tool_call["args"]
-        outcome = await abring(gate, run, call.name, given, run_tool, call_id=call.call_id, agent=agent)
+        outcome = await abring(gate, run, call.name, given, run_tool, call_id=call.call_id, agent=agent, again=again)
         return call.answer(outcome)
 
     return awrap_tool_call

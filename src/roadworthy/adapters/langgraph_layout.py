@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -99,11 +99,17 @@ def _subgraphs(graph: Any) -> dict[str, Any]:
         return {}
 
 
-def drawn(graph: Any) -> dict[str, Any] | None:
-    """Nodes and edges of a graph, for the ledger: those of a subgraph are `node:inner node`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Nodes and edges of a graph; a node of a subgraph is `node:inner node`."""
 
-    An edge is `[from, to, whether it depends]`. None for a graph that cannot be looked at, or is too large to be drawn.
-    """
+    nodes: Sequence[str]
+    edges: Sequence[tuple[str, str, bool]]
+    """From, to, and whether it depends."""
+
+
+def drawn(graph: Any) -> Drawn | None:
+    """A graph with its subgraphs. None for one that cannot be looked at, or is too large to be drawn."""
     for deep in (True, False):
         try:
             found = graph.get_graph(xray=deep)
@@ -112,6 +118,6 @@ def drawn(graph: Any) -> dict[str, Any] | None:
             continue
         nodes: list[str] = list(found.nodes)
         if len(nodes) <= MOST_NODES:
-            edges = [[edge.source, edge.target, bool(edge.conditional)] for edge in found.edges]
-            return {"name": own_name(graph.name), "nodes": nodes, "edges": edges}
+            edges = {(edge.source, edge.target): bool(edge.conditional) for edge in found.edges}
+            return Drawn(nodes=nodes, edges=[(source, target, cond) for (source, target), cond in edges.items()])
     return None

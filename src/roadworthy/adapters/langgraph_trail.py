@@ -23,6 +23,7 @@ from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.types import Command, Send
 
 from roadworthy.adapters.langgraph_layout import ENDS, Layout, own_name
+from roadworthy.adapters.langgraph_runs import space
 from roadworthy.core.errors import HarnessError, Suspended
 from roadworthy.gate.run import Run
 
@@ -31,6 +32,8 @@ logger = logging.getLogger("roadworthy.adapters")
 _STEP = "graph:step:"
 """Begins the tag of a run that is a node of a graph."""
 _HIDDEN = "langsmith:hidden"
+_HANDED_BACK = "__is_handoff_back"
+"""Marks messages that langgraph-supervisor writes in an agent's name when it has ended."""
 MOST_STEPS = 1000
 """How many nodes of one turn are kept."""
 _NOWHERE = Layout()
@@ -53,6 +56,10 @@ class _Part:
     """Of a graph or a node: the piece of work that is done when it has ended."""
     step: dict[str, Any] | None = None
     """Of a node: what is kept of it."""
+    anew: bool = False
+    """Of a node: it may have begun before, and is begun from its start once more."""
+    calls: dict[str, int] = field(default_factory=dict[str, int])
+    """Of a node: the tool calls that came from it, and how often."""
 
     def out(self) -> Iterator[_Part]:
         """This, and what it is in, from the inside out."""
@@ -103,6 +110,8 @@ class Trail(BaseCallbackHandler):
         self._goes_on = goes_on
         """The turn goes on where it was interrupted: work that is not back yet is the same work."""
         self._parts: dict[UUID, _Part] = {}
+        self._begun: set[str] = set()
+        """The steps that were begun in this turn."""
         self._asked: dict[str, str] = {}
         """The agents behind the tool calls of a graph of several, by the ids of the calls."""
         self._words: dict[_Part, dict[str, str]] = {}
@@ -121,12 +130,29 @@ class Trail(BaseCallbackHandler):
         with self._lock:
             return self._agent(here, call_id) if here is not None else None
 
-    def asks(self, config: RunnableConfig | None, call_id: str | None) -> None:
-        """A tool call comes from here."""
+    def asks(self, config: RunnableConfig | None, call_id: str | None) -> bool:
+        """A tool call comes from here. Whether it may be one that was made before, in a step that is begun anew."""
         here = self._here(config)
         node = next((part for part in here.out() if part.kind == "node"), None) if here is not None else None
-        if node is not None and node.step is not None and call_id is not None:
-            node.step.setdefault("calls", []).append(call_id)
+        if node is None or call_id is None:
+            return False
+        with self._lock:
+            before = node.calls.get(call_id, 0)
+            node.calls[call_id] = before + 1
+            if node.step is not None and before == 0:
+                node.step.setdefault("calls", []).append(call_id)
+        return node.anew and before == 0
+
+    def name_call(self, config: RunnableConfig | None, tool: str, given: object) -> str | None:
+        """An id for a call that has none, which is the same when its step is begun anew."""
+        here = self._here(config)
+        node = next((part for part in here.out() if part.kind == "node"), None) if here is not None else None
+        if node is None:
+            return None
+        with self._lock:
+            key = f"{tool} {given!r}"
+            place = node.calls[key] = node.calls.get(key, 0) + 1
+        return f"{space(config)}#{tool}#{place}"
 
     def writes(self, config: RunnableConfig | None, tool: str, text: str) -> None:
         """What goes along when the tool that is called here gives way to another agent."""
@@ -219,7 +245,7 @@ class Trail(BaseCallbackHandler):
                 if around.kind == "step":
                     self._enter(around)
                 if around.kind == "graph" and _HIDDEN not in (tags or ()):
-                    self._visit(part, around)
+                    self._visit(part, around, str((metadata or {}).get("langgraph_checkpoint_ns") or ""))
 
     def on_tool_start(
         self,
@@ -329,9 +355,11 @@ class Trail(BaseCallbackHandler):
         look(self._layout)
         return found[0] if found else None
 
-    def _visit(self, node: _Part, graph: _Part) -> None:
+    def _visit(self, node: _Part, graph: _Part, step: str) -> None:
         """A node begins."""
         node.kind = "node"
+        node.anew = self._goes_on or step in self._begun
+        self._begun.add(step)
         carried = graph.arrivals.get(node.name)
         if carried:
             node.arrived, node.work = True, carried.pop(0)
@@ -406,7 +434,8 @@ def _messages(outputs: Any, depth: int = 0) -> Iterable[AIMessage]:
 def _last_words(outputs: Any) -> str:
     last = None
     for message in _messages(outputs):
-        last = message
+        if not message.response_metadata.get(_HANDED_BACK):
+            last = message
     return str(last.text) if last is not None else ""
 
 

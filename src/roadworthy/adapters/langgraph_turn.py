@@ -220,10 +220,15 @@ class Turn:
         merged = merge_configs({"callbacks": callbacks}, {"callbacks": [self.trail]})
         self.config["callbacks"] = merged.get("callbacks")
 
+    def tell(self) -> None:
+        """What agents handed to each other so far is written before what comes of it is said."""
+        if self.trail is not None:
+            self.trail.flush()
+
     def leave(self) -> None:
         """However the turn ends: which way it went is written down."""
         if self.trail is not None and self.map is not None:
-            self.trail.flush()
+            self.tell()
             self.map.write(self.trail)
 
     # -- what goes in ------------------------------------------------------------------------------------------------
@@ -285,7 +290,7 @@ class Turn:
                     self.look(inner)
         elif isinstance(chunk, tuple):
             for inner in cast("tuple[Any, ...]", chunk):
-                if isinstance(inner, Mapping | AIMessage):
+                if isinstance(inner, Mapping | AIMessage | tuple):
                     self.look(inner)
 
     def end(self) -> None:
@@ -293,6 +298,7 @@ class Turn:
         if self.run is None:
             return
         raise_suspended(self.run)
+        self.tell()
         if not self.near or self.bound:
             return
         if self.last is not None:
@@ -454,6 +460,7 @@ def held_stream(kind: type[Any], graph: Any, turn: Turn, kwargs: dict[str, Any])
             held += out
         held += stream.ended()
         raise_suspended(stream.run)
+        turn.tell()
         message, again = stream.reply, False
         if message is not None:
             reply = settle_reply(stream.run, str(message.text), deliver=not turn.bound)
@@ -482,6 +489,7 @@ async def aheld_stream(kind: type[Any], graph: Any, turn: Turn, kwargs: dict[str
             held += out
         held += stream.ended()
         raise_suspended(stream.run)
+        await asyncio.to_thread(turn.tell)
         message, again = stream.reply, False
         if message is not None:
             reply = await asettle_reply(stream.run, str(message.text), deliver=not turn.bound)

@@ -58,12 +58,19 @@ def result_of(outcome: Outcome) -> Any:
     return outcome.value if outcome.ok and outcome.value is not None else outcome.text
 
 
-def gated(gate: Gate, name: str | None = None, *, run: Callable[[], Run | None] = current_run) -> Callable[[F], F]:
+def gated(
+    gate: Gate,
+    name: str | None = None,
+    *,
+    run: Callable[[], Run | None] = current_run,
+    beside: Callable[[str, object], Mapping[str, Any]] | None = None,
+) -> Callable[[F], F]:
     """Put a function behind the gate, blocking or async. It keeps its signature.
 
     `name`: the contract's or the model's name of the tool; the function's own unless told. `run` finds the run of a
-    call: the bound one, unless told. A refused call returns the text that tells the model why; whoever must tell
-    results from refusals uses `run.call`, which returns the whole `Outcome`.
+    call: the bound one, unless told. `beside(tool, arguments)`: what else `bring` is to know of a call. A refused call
+    returns the text that tells the model why; whoever must tell results from refusals uses `run.call`, which returns
+    the whole `Outcome`.
     """
 
     def wrap(function: F) -> F:
@@ -82,13 +89,17 @@ def gated(gate: Gate, name: str | None = None, *, run: Callable[[], Run | None] 
 
             @functools.wraps(function)
             async def acalled(*args: Any, **kwargs: Any) -> Any:
-                return result_of(await abring(gate, run(), tool, named(args, kwargs), function))
+                given = named(args, kwargs)
+                more = beside(tool, given) if beside is not None else {}
+                return result_of(await abring(gate, run(), tool, given, function, **more))
 
             return cast("F", acalled)
 
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:
-            return result_of(bring(gate, run(), tool, named(args, kwargs), function))
+            given = named(args, kwargs)
+            more = beside(tool, given) if beside is not None else {}
+            return result_of(bring(gate, run(), tool, given, function, **more))
 
         return cast("F", called)
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Outcome, Realm
-from roadworthy.gate import agents, models, passage, speech, telemetry
+from roadworthy.gate import again, agents, models, passage, speech, telemetry
 from roadworthy.gate.agents import How
 from roadworthy.gate.carry import ToolFunction
 from roadworthy.gate.core import AskUserChannel as AskUser
@@ -168,21 +168,16 @@ class Run:
         with self._core.lock:
             self._state.overheard(text, trust, source)
 
-    def went(
-        self, path: Sequence[Mapping[str, Any]], *, graph: Mapping[str, Any] | None = None, source: str = ""
-    ) -> None:
+    def went(self, path: Sequence[Mapping[str, Any]], *, source: str = "") -> None:
         """Which way an agent went that is a graph of steps, for reports; nothing is decided by it.
 
-        `path` are the steps in the order in which they began: `node`, and in `calls` the ids of its tool calls. `graph`
-        has the `nodes`, the `edges` as `[from, to, whether it depends]` and a `name`. It is given once; `source` names
-        the framework.
+        `path` are the steps in the order in which they began: `node`, as `connected` names it, and in `calls` the ids
+        of its tool calls. `source` names the framework.
         """
-        body: dict[str, Any] = {"path": [dict(step) for step in path], "source": source}
-        if graph is not None:
-            body["graph"] = dict(graph)
+        body = {"path": [dict(step) for step in path], "source": source}
         with self._core.lock:
             journal = self._core.journal
-            known = journal is not None and journal.take_way(body["path"])
+            known = journal is not None and journal.take_way(path)
         if not known:
             self._ctx.write([self._ctx.draft("observation", body)]).now()
 
@@ -329,6 +324,14 @@ class Run:
     async def aescalate(self, reason: str, *, agent: str | None = None) -> Outcome:
         """`escalate` for async code."""
         return await adrive(speech.escalate(self._ctx, reason, agent=agent))
+
+    def made_before(self, tool: str, args: Mapping[str, Any], call_id: str) -> Outcome | None:
+        """What came of a call that a framework makes once more, because it begins a step of the agent anew.
+
+        Found by id, tool and arguments among the calls since the user spoke last. None for one that was not made, was
+        refused or has failed: that one goes to `call`. Nothing is written.
+        """
+        return again.made_before(self._ctx, tool, args, call_id)
 
     def settle(self) -> int:
         """Do what people have decided about held actions meanwhile, and settle what is in doubt; how many were.
