@@ -85,6 +85,7 @@ class Core:
     __slots__ = (
         "__weakref__",
         "_quiet",
+        "asked_news",
         "calls",
         "controls_seen",
         "flying",
@@ -125,6 +126,8 @@ class Core:
         """What the run did before, while it is driven again from its start."""
         self.stops: Stops | None = None
         """What is stopped, as far as the run has followed the ledger; None where nothing ever was."""
+        self.asked_news = 0
+        """How often somebody has asked for news since the run was opened or driven again."""
         self.unrecorded = 0
         """Reads that were made while the ledger could not be written, as far as the contract lets them."""
         self.span: Span | None = None

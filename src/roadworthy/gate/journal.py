@@ -51,7 +51,7 @@ def past_outcome(body: Mapping[str, Any]) -> Outcome:
 class Journal:
     """The earlier drives of one run; what is taken out is gone."""
 
-    __slots__ = ("_answers", "_calls", "_handed", "_heard", "_returned", "_said", "_values", "_ways", "left")
+    __slots__ = ("_answers", "_calls", "_handed", "_heard", "_returned", "_said", "_told", "_values", "_ways", "left")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._calls: dict[Key, deque[Past]] = {}
@@ -59,6 +59,7 @@ class Journal:
         self._answers: dict[str, deque[str]] = {}
         self._heard: deque[str] = deque()
         self._values: dict[str, deque[Any]] = {}
+        self._told: dict[int, list[str]] = {}
         self._handed: dict[bytes, deque[str]] = {}
         self._returned: set[str] = set()
         self._ways: dict[bytes, deque[bool]] = {}
@@ -93,6 +94,8 @@ class Journal:
             self._returned.add(body["returned"])
         elif kind in ("observation", "model_call") and "recall" in body:
             self._values.setdefault(body["recall"], deque()).append(body["value"])
+        elif kind == "observation" and "told" in body and "at" in body:
+            self._told.setdefault(body["at"], []).extend(body["told"])
         elif kind == "observation" and "path" in body:
             self._ways.setdefault(dumps(body["path"]), deque()).append(True)
         past = pasts.get((entry.cause or "").partition("~")[0])
@@ -151,6 +154,10 @@ class Journal:
     def take_way(self, path: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the agent went this way before."""
         return bool(_taken(self._ways, dumps(path)))
+
+    def take_told(self, at: int) -> list[str]:
+        """What the agent was told of held actions when it asked for the so-many-th time."""
+        return self._told.pop(at, [])
 
     def take_value(self, name: str) -> tuple[bool, Any]:
         """Whether a value of this name was kept, and the value."""

@@ -76,6 +76,11 @@ def _call(
         if isinstance(begun, Outcome):
             return begun
         step = begun
+        written = held.edited(ctx, step)
+        if written is not None:
+            outcome = yield from held.do_edited(ctx, written, fn)
+            if outcome is not None:
+                return outcome
         if step.outcome is None and step.tool is not None and not step.unjudged:
             yield from _verify(ctx, step)
             with ctx.core.lock:
@@ -481,6 +486,8 @@ def _learn(ctx: Context, step: Step, carried: Carried) -> tuple[Outcome, list[Dr
             "If the user wants something for another customer, escalate to a person."
         )
         outcome = Outcome(status="denied", done=outcome.done, text=text)
+    if step.note:
+        outcome = replace(outcome, text=f"{outcome.text}\n({step.note})")
     if outcome.status == "failed" and step.by is None:
         state.release(tool, step.action.args, called=outcome.done != "blocked")
     drafts = [ctx.outcome(step, outcome, more=judged.more, at=at)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import Unreadable
 from roadworthy.core.types import Entry, Kind
-from roadworthy.gate.people.questions import TRIAL, end, hear_answer, news_of, recall
+from roadworthy.gate.people.questions import TRIAL, end, hear_answer, recall, tell
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.state import RunState
 from roadworthy.gate.values import BadValue
@@ -209,7 +209,7 @@ class Replay:
             pending = state.pending.get(mine)
             if pending is not None:
                 end(state, mine)
-                state.news.append(news_of(pending.tool, str(body["text"])))
+                tell(state, pending, str(body["text"]))
         elif mine in self.intents:
             if action.get("by") == "lookup":
                 self.looked.add(str(action.get("for")))
@@ -230,7 +230,7 @@ class Replay:
         elif status == "ok" and state.flow is not None:
             state.flow.finished(tool.name, simulated=False)
         if "~" in str(entry.cause) and mine in state.pending:
-            state.news.append(news_of(tool.name, str(body["text"])))
+            tell(state, state.pending[mine], str(body["text"]))
 
 
 def _typed(tool: ToolPolicy, raw: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -255,12 +255,24 @@ class Run:
         return models.used_up(self._ctx)
 
     def news(self) -> list[str]:
-        """What came of held actions since this was last asked, in words for the agent; each is told once."""
+        """What came of held actions since this was last asked, in words for the agent; each is told once.
+
+        An agent that is driven again is told the same where it was told before, and what it gets as the result of its
+        call is not told beside that.
+        """
         with self._core.lock:
-            told = list(self._state.news)
+            journal, state = self._core.journal, self._state
+            self._core.asked_news += 1
+            if journal is not None:
+                before = journal.take_told(self._core.asked_news)
+                if before or journal.left:
+                    return before
+                state.news[:] = [text for text in state.news if text not in state.results]
+            told = list(state.news)
             if told:
-                self._ctx.write([self._ctx.draft("observation", {"told": told})]).now()
-                self._state.news.clear()
+                body = {"told": told, "at": self._core.asked_news} if state.suspendable else {"told": told}
+                self._ctx.write([self._ctx.draft("observation", body)]).now()
+                state.news.clear()
         return told
 
     # -- what goes out ----------------------------------------------------------------------------------------------

@@ -94,6 +94,7 @@ class RunState:
         "last_calls",
         "levels",
         "news",
+        "results",
         "order",
         "own",
         "pending",
@@ -174,6 +175,8 @@ class RunState:
         self.pending: dict[str, Pending] = {}
         """Actions that were put to people, by id; those that were settled among them."""
         self.news: list[str] = []
+        self.results: set[str] = set()
+        """Those of the news that an agent which is driven again gets as the result of its call."""
         """What came of held actions, and the agent was not told yet."""
         self.requester: str | None = None
         """The person who wants what the run does, where the application knows one beside the principal."""

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from roadworthy.core.errors import Conflict, LedgerError
@@ -15,9 +16,10 @@ from roadworthy.gate.carry import ToolFunction, is_async
 from roadworthy.gate.core import Blocking, Steps, cause_of
 from roadworthy.gate.decide import decide, normalise, verdict_of
 from roadworthy.gate.people.answers import Answering, Question
-from roadworthy.gate.people.questions import TRIAL, Pending, asks, news_of, pending_of, why_of
+from roadworthy.gate.people.questions import TRIAL, Pending, asks, pending_of, tell, why_of
 from roadworthy.gate.policy import USER, Policy, ToolPolicy
 from roadworthy.gate.state import RunState, frozen
+from roadworthy.gate.values import shown
 from roadworthy.gate.verdicts import CARRIED_BEFORE
 
 if TYPE_CHECKING:
@@ -192,6 +194,24 @@ def discharged(verdict: Verdict, approval: Pending) -> Verdict:
     return replace(verdict_of(reasons, verdict.level), origins=verdict.origins)
 
 
+def edited(ctx: Context, step: Step) -> Pending | None:
+    """The held action that a call of an earlier drive is, where a person has written other arguments for it."""
+    pending = ctx.state.pending.get(step.action.id) if ctx.core.journal is not None else None
+    if pending is None or pending.settled:
+        return None
+    return pending if pending.decided(ctx.gate.policy, ctx.gate.clock.now())[0] == "edit" else None
+
+
+def do_edited(ctx: Context, pending: Pending, fn: ToolFunction | None) -> Steps[Outcome | None]:
+    """Carry what a person has written in the place of a call; None where that cannot be done here and now."""
+    if fn is not None:
+        ctx.core.functions = ctx.core.functions or {}
+        ctx.core.functions[pending.tool] = fn
+    ruling, answer = pending.decided(ctx.gate.policy, ctx.gate.clock.now())
+    yield from _settle_one(ctx, pending, cast("Answering", ruling), answer)
+    return pending.outcome
+
+
 def carried_before(verdict: Verdict) -> bool:
     """Whether somebody else was faster to carry an approved action; then it is theirs to record."""
     return any(reason.code == CARRIED_BEFORE for reason in verdict.reasons)
@@ -277,6 +297,8 @@ def _carry_decided(
     step = _again(ctx, pending, tool, args)
     if span is not None:
         span.open(step, held_in=pending.trace)
+    if ruling == "edit":
+        step.note = f"A person wrote other arguments for it: {_read(args, but=pending.args)}."
     with ctx.core.lock:
         step.verdict = discharged(decide(ctx.gate.policy, ctx.state, step.action, now=step.action.at), pending)
         step.realm = ctx.realm(step.verdict.level)
@@ -316,6 +338,16 @@ def _carry_decided(
         span.came(outcome)
     _tell(ctx, pending, outcome)
     return 1
+
+
+def _read(args: Mapping[str, Any], *, but: Mapping[str, Any]) -> str:
+    """Arguments in words, as far as they are others than before."""
+    changed = [
+        f"{name} {value if isinstance(value, Decimal) else shown(value)}"
+        for name, value in args.items()
+        if name not in but or but[name] != value
+    ]
+    return ", ".join([*changed, *(f"no {name}" for name in but if name not in args)]) or "the same ones"
 
 
 def _again(ctx: Context, pending: Pending, tool: ToolPolicy, args: Mapping[str, Any]) -> Step:
@@ -362,5 +394,5 @@ def _refused(pending: Pending, ruling: Answering, answer: Mapping[str, Any] | No
 
 
 def _tell(ctx: Context, pending: Pending, outcome: Outcome) -> None:
-    pending.settled = True
-    ctx.state.news.append(news_of(pending.tool, outcome.text))
+    pending.settled, pending.outcome = True, outcome
+    tell(ctx.state, pending, outcome.text)

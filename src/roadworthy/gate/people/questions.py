@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from roadworthy.core.types import Action, Entry, Reason, Verdict
+from roadworthy.core.types import Action, Entry, Outcome, Reason, Verdict
 from roadworthy.gate.decide import approver_of, decide, normalise
 from roadworthy.gate.people.answers import REQUESTER, Answering, Question, action_digest, standing
 from roadworthy.gate.policy import USER, Asking, Policy, ToolPolicy
@@ -49,6 +49,8 @@ class Pending:
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     trace: str | None = None
     """The span in which it was held, as the action's entry names it."""
+    outcome: Outcome | None = None
+    """What came of it when this process did what was decided."""
 
     @property
     def key(self) -> Any:
@@ -256,9 +258,12 @@ def open_questions(pendings: Iterable[Pending], policy: Policy, now: datetime) -
     return found
 
 
-def news_of(tool: str, text: str) -> str:
-    """What the agent is told of a held action that was settled."""
-    return f"About {tool}, which waited for a person: {text}"
+def tell(state: RunState, pending: Pending, text: str) -> None:
+    """Have the agent be told of a held action that was settled."""
+    told = f"About {pending.tool}, which waited for a person: {text}"
+    state.news.append(told)
+    if pending.suspend:
+        state.results.add(told)
 
 
 def why_of(pending: Pending) -> str:

@@ -1,0 +1,107 @@
+"""What people have decided comes to an agent that is driven again as the result of its call, and in no other way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roadworthy import Contract, Gate, Ledger
+from roadworthy.adapters.conformance.shop import CONTRACT, SUSPENDING, Shop
+
+BIG = {"order_no": "7", "amount": 51}
+
+
+def call(run: Any, shop: Shop, **args: Any) -> str:
+    return run.call("shop.refund", {**BIG, **args}, shop.functions()["shop_refund"]).text
+
+
+def answer(gate: Gate, ruling: Any, **more: Any) -> None:
+    (asked,) = gate.questions()
+    gate.answer(asked.id, by="shop-lead", ruling=ruling, **more)
+
+
+def suspended(gate: Gate, shop: Shop) -> None:
+    from roadworthy import Suspended
+
+    run = gate.run(id="r", capability="refunds", suspendable=True)
+    try:
+        call(run, shop)
+    except Suspended:
+        return
+    raise AssertionError("the run did not stop")
+
+
+class TestEdited:
+    def test_the_call_does_what_the_person_wrote_and_says_so(self) -> None:
+        gate, shop = Gate(Contract.loads(SUSPENDING), Ledger.open(":memory:")), Shop()
+        suspended(gate, shop)
+        answer(gate, "edit", args={"order_no": "7", "amount": "40.00", "note": "in part"})
+        told = call(gate.resume("r"), shop)
+        assert shop.did == [("refund", {"order_no": "7", "amount": 40})]
+        assert "R-7" in told
+        assert "A person wrote other arguments for it: amount 40, note 'in part'." in told
+        assert call(gate.resume("r"), shop) == told
+        assert len(shop.did) == 1
+
+    def test_what_the_person_wrote_is_judged_and_may_be_refused(self) -> None:
+        gate, shop = Gate(Contract.loads(SUSPENDING), Ledger.open(":memory:")), Shop()
+        suspended(gate, shop)
+        answer(gate, "edit", args={"order_no": "frozen", "amount": "40.00"})
+        told = call(gate.resume("r"), shop)
+        assert "This order is frozen" in told
+        assert shop.did == []
+        assert call(gate.resume("r"), shop) == told
+
+    def test_in_a_talk_that_went_on_the_news_say_so(self) -> None:
+        gate, shop = Gate(Contract.loads(CONTRACT), Ledger.open(":memory:")), Shop()
+        run = gate.run(id="r", capability="refunds")
+        call(run, shop)
+        answer(gate, "edit", args={"order_no": "7", "amount": "40.00"})
+        run.heard("And?")
+        (told,) = run.news()
+        assert "A person wrote other arguments for it: amount 40." in told
+
+
+class TestNews:
+    def test_what_is_the_result_of_a_call_is_told_once(self) -> None:
+        gate, shop = Gate(Contract.loads(SUSPENDING), Ledger.open(":memory:")), Shop()
+        suspended(gate, shop)
+        answer(gate, "approve")
+        for _ in range(2):
+            run = gate.resume("r")
+            assert run.news() == []
+            assert "R-7" in call(run, shop)
+            assert run.news() == []
+
+    def test_it_is_told_where_the_gate_has_the_tools_too(self) -> None:
+        shop = Shop()
+        tools = {"shop.refund": shop.functions()["shop_refund"]}
+        gate = Gate(Contract.loads(SUSPENDING), Ledger.open(":memory:"), tools=tools)
+        suspended(gate, shop)
+        answer(gate, "approve")
+        run = gate.resume("r")
+        assert shop.did == [("refund", BIG)]
+        assert run.news() == []
+        assert "R-7" in call(run, shop)
+        assert run.news() == []
+
+    def test_a_talk_that_went_on_is_told_the_same_at_the_same_turn(self) -> None:
+        gate, shop = Gate(Contract.loads(CONTRACT), Ledger.open(":memory:")), Shop()
+
+        def turns(run: Any) -> list[list[str]]:
+            """A refund that is held in the first turn, and done when the user speaks again."""
+            run.heard("51 euro back")
+            told = [run.news()]
+            call(run, shop)
+            if gate.questions():
+                answer(gate, "approve")
+            run.heard("And?")
+            told.append(run.news())
+            call(run, shop, order_no="8", amount=20)
+            run.heard("Thanks.")
+            return [*told, run.news()]
+
+        first = turns(gate.run(id="r", capability="refunds", suspendable=True))
+        assert [len(told) for told in first] == [0, 1, 0]
+        assert turns(gate.resume("r")) == first
+        assert turns(gate.resume("r")) == first
+        assert [args["order_no"] for _, args in shop.did] == ["7"]
