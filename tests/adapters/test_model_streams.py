@@ -91,7 +91,7 @@ def put_together(path: str, data: bytes | Iterable[bytes], *, usage: bool = True
 
 
 def test_a_stream_passes_as_it_comes_and_is_replayed_in_pieces_and_in_whole(tmp_path: Path) -> None:
-    body = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
+    body: dict[str, Any] = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
     with (
         scripted_upstream(lambda path, body: TOOL_CALL) as upstream,
         ModelEndpoint(upstream=Upstream.of(upstream.url), cassette=tmp_path / "c", mode="record") as endpoint,
@@ -134,7 +134,8 @@ def test_a_stream_that_is_not_complete_is_not_kept(tmp_path: Path, pieces: list[
         scripted_upstream(lambda path, body: said.pop(0)) as upstream,
         ModelEndpoint(upstream=Upstream.of(upstream.url), cassette=tmp_path / "c", mode="record") as endpoint,
     ):
-        url, body = endpoint.url(), {"model": "m", "messages": []}
+        url = endpoint.url()
+        body: dict[str, Any] = {"model": "m", "messages": []}
         try:
             _, live = stream(url, body)
         except http.client.IncompleteRead as broken:  # how a client learns that it is not all

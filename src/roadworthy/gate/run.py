@@ -21,6 +21,7 @@ from roadworthy.core.types import Outcome, Realm
 from roadworthy.gate import again, agents, models, passage, speech, telemetry
 from roadworthy.gate.agents import How
 from roadworthy.gate.carry import ToolFunction
+from roadworthy.gate.chat_spans import ChatSpan, chat_span
 from roadworthy.gate.core import AskUserChannel as AskUser
 from roadworthy.gate.core import Core as Core
 from roadworthy.gate.core import adrive, drive
@@ -237,7 +238,15 @@ class Run:
 
         Where the model is asked through a `ModelEndpoint`, that counts by itself.
         """
-        drive(models.spent(self._ctx, Used(output=model_tokens, cost=model_cost)))
+        self.spent_on(Used(output=model_tokens, cost=model_cost))
+
+    def spent_on(self, used: Used) -> None:
+        """The same, told in full."""
+        drive(models.spent(self._ctx, used))
+
+    def model_span(self, model: str, trace: str | None = None) -> ChatSpan | None:
+        """A span for a request to a model, for endpoints; None where nobody listens. `trace`: a `traceparent`."""
+        return chat_span(self._ctx, model, trace=trace)
 
     def model_answer(self, key: str) -> Mapping[str, Any] | None:
         """What a model answered to the request of this key in an earlier drive; each answer comes once. For endpoints.

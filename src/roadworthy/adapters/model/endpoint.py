@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
 
 from roadworthy.adapters.model.asked import PATHS, Asked, asked_of
 from roadworthy.adapters.model.cassette import Cassette, Recording
+from roadworthy.adapters.model.conversation import Conversation, Unmetered
 from roadworthy.adapters.model.difference import differences
+from roadworthy.adapters.model.prices import Price
 from roadworthy.adapters.model.serving import Doorway, LoopbackServer, Request, Response, refused
-from roadworthy.adapters.model.streams import Begun, assembling, told_again
+from roadworthy.adapters.model.streams import Assembling, Begun, Event, assembling, told_again
 from roadworthy.adapters.model.upstream import Reply, Unanswered, Upstream
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.core.visible import visible
+from roadworthy.gate.chat_spans import ChatSpan
+from roadworthy.gate.run import Run
 
 _log = logging.getLogger("roadworthy.model")
 
@@ -33,27 +36,21 @@ Mode = Literal["record", "extend", "replay", "pass"]
 it. `pass`: ask it, and keep no cassette."""
 MODES: Final[tuple[Mode, ...]] = ("record", "extend", "replay", "pass")
 
+_UNMETERED: Final = (
+    "the answer does not say how many tokens it used, and the run's contract limits them: use one that says so, "
+    "or take `model_tokens` and `model_cost` out of the contract's budgets"
+)
 _MOST_BYTES: Final = 32 * 1024 * 1024
 _KEPT_STATUS: Final = frozenset((200, 400, 404, 413, 422))
 """Answers that would be the same tomorrow. What is about keys, load or the network is only passed on."""
 
 
-@dataclass(slots=True)
-class _Line:
-    """One conversation with the model: a run, or a trial of one."""
-
-    name: str
-    secret: str = field(repr=False)
-    trial: int
-    asked: Counter[str] = field(default_factory=Counter[str])
-    """By key, how often it was asked."""
-
-
 class ModelEndpoint:
     """An OpenAI-compatible endpoint on 127.0.0.1, while the `with` block lasts. Safe to share between threads.
 
-    `upstream`: where the model is; needless for `replay`. `cassette`: a file; needless for `pass`. `port`: 0 takes any
-    that is free. Raises UsageError for what does not go together, and for a cassette that cannot be read or written.
+    `upstream`: where the model is; needless for `replay`. `cassette`: a file; needless for `pass`. `prices`: by model,
+    for contracts with `model_cost`. `port`: 0 takes any that is free. Raises UsageError for what does not go together,
+    and for a cassette that cannot be read or written.
     """
 
     def __init__(
@@ -62,6 +59,7 @@ class ModelEndpoint:
         upstream: Upstream | None = None,
         cassette: str | Path | None = None,
         mode: Mode = "replay",
+        prices: Mapping[str, Price] | None = None,
         port: int = 0,
     ) -> None:
         if mode not in MODES:
@@ -80,7 +78,8 @@ class ModelEndpoint:
         self._upstream = upstream
         self._cassette = _cassette(Path(cassette), mode) if cassette is not None else None
         self._port = port
-        self._lines: dict[str, _Line] = {}
+        self._prices = dict(prices or {})
+        self._conversations: dict[str, Conversation] = {}
         self._guard = threading.Lock()
         self._server: LoopbackServer | None = None
 
@@ -104,43 +103,51 @@ class ModelEndpoint:
             self._server.close()
             self._server = None
 
-    def url(self, *, trial: int = 0) -> str:
+    def url(self, run: Run | None = None, *, trial: int = 0) -> str:
         """A base URL for one conversation, with a token of its own: give it to the client with any API key.
 
-        What is asked several times in one conversation has several answers, which count from 0 with every new URL.
-        `trial` tells several conversations that begin alike apart, in the cassette.
+        `run`: the run that the model is asked for. Its budgets hold, and when it is driven again, what the model
+        answered before comes back from the ledger: take a new URL then. What is asked several times in one conversation
+        has several answers, which count from 0 with every new URL. `trial` tells conversations that begin alike apart.
         """
         if self._server is None:
             raise UsageError("the endpoint does not serve yet: use it inside of `with ModelEndpoint(…) as endpoint:`")
-        line = _Line(name=secrets.token_hex(4), secret=secrets.token_urlsafe(24), trial=trial)
+        made = Conversation(run, trial, self._prices)
         with self._guard:
-            self._lines[line.name] = line
-        return f"http://127.0.0.1:{self._server.port}/r/{line.name}.{line.secret}/v1"
+            self._conversations[made.name] = made
+        return f"http://127.0.0.1:{self._server.port}/r/{made.token}/v1"
 
     def close_url(self, url: str) -> None:
-        """Forget a conversation: its URL is served no more."""
+        """Forget a conversation, and with it its run: its URL is served no more."""
         name = url.rpartition("/r/")[2].partition(".")[0]
         with self._guard:
-            self._lines.pop(name, None)
+            self._conversations.pop(name, None)
+
+    @contextmanager
+    def conversation(self, run: Run | None = None, *, trial: int = 0) -> Generator[str]:
+        """`url` for the `with` block, and `close_url` after it."""
+        url = self.url(run, trial=trial)
+        try:
+            yield url
+        finally:
+            self.close_url(url)
 
     # -- one request --------------------------------------------------------------------------------------------------
 
-    def _find(self, path: str) -> tuple[_Line, str] | None:
+    def _find(self, path: str) -> tuple[Conversation, str] | None:
         """The conversation that a path names, and what is asked for below `/v1/`."""
         lead, _, rest = path.partition("?")[0].partition("/r/")
         token, _, asked = rest.partition("/v1/")
         name, _, secret = token.partition(".")
         with self._guard:
-            line = self._lines.get(name)
-        # A name that is not known takes as long as one that is.
-        right = secrets.compare_digest(secret.encode(), (line.secret if line is not None else " ").encode())
-        return (line, asked) if line is not None and right and not lead else None
+            found = self._conversations.get(name)
+        return (found, asked) if found is not None and not lead and found.opens(secret) else None
 
     def _handle(self, request: Request) -> Response:
         found = self._find(request.path)
         if found is None:
             return refused(404, "path", "nothing is here")
-        line, path = found
+        talk, path = found
         if request.method == "GET" and path == "models":
             return self._models()
         if request.method != "POST" or path not in PATHS:
@@ -152,84 +159,118 @@ class ModelEndpoint:
             return refused(400, "body", "the body is no JSON")
         if not isinstance(body, dict):
             return refused(400, "body", "the body is no JSON object")
-        return self._answer(line, path, cast("dict[str, Any]", body), request)
+        known = cast("dict[str, Any]", body)
+        return self._answer(talk, asked_of(path, known), known, request)
 
-    def _answer(self, line: _Line, path: str, body: Mapping[str, Any], request: Request) -> Response:
-        asked = asked_of(path, body)
-        with self._guard:
-            nth = line.asked[asked.key]
-            line.asked[asked.key] += 1
-        wants = _Wants.of(body)
-        if self.mode in ("replay", "extend") and self._cassette is not None:
-            recording = self._cassette.find(asked.key, line.trial, nth)
-            if recording is not None:
-                return wants.response(asked.path, recording.status, recording.answer)
-            if self.mode == "replay":
-                self._not_asked(line, asked)
-                return self._missed(self._cassette, asked, line.trial, nth)
+    def _answer(self, talk: Conversation, asked: Asked, body: Mapping[str, Any], request: Request) -> Response:
+        turn = _Turn(talk, asked, talk.begin(asked), _Wants.of(body), talk.span(asked, request.trace))
         try:
-            return self._live(line, asked, nth, body, wants, request)
+            return self._from_somewhere(turn, body, request)
+        except LedgerError as error:
+            _log.error("%s", error)
+            turn.nothing("ledger")
+            return refused(503, "ledger", f"the answer cannot be recorded, so it is not given: {error.text}")
+        except Unmetered:
+            turn.nothing("usage")
+            return refused(502, "usage", _UNMETERED)
         except Unanswered as error:
-            self._not_asked(line, asked)
-            return Response(
-                status=502,
-                body={"error": {"message": str(error), "type": "roadworthy", "param": None, "code": "upstream"}},
-            )
+            turn.nothing("upstream")
+            told = {"message": str(error), "type": "roadworthy", "param": None, "code": "upstream"}
+            return Response(status=502, body={"error": told})  # clients may try again
+        except BaseException:
+            turn.nothing("defect")
+            raise
 
-    def _live(
-        self, line: _Line, asked: Asked, nth: int, body: Mapping[str, Any], wants: _Wants, request: Request
-    ) -> Response:
-        upstream = self._upstream
+    def _from_somewhere(self, turn: _Turn, body: Mapping[str, Any], request: Request) -> Response:
+        talk, asked = turn.talk, turn.asked
+        before = talk.before(asked)
+        if before is not None:
+            return turn.given(*before, source="journal")
+        refusal = talk.refusal(asked)
+        if refusal is not None:
+            turn.nothing("budget")
+            return refusal
+        if self._cassette is not None and self.mode in ("replay", "extend"):
+            recording = self._cassette.find(asked.key, talk.trial, turn.nth)
+            if recording is not None:
+                talk.keep(asked, recording.status, recording.answer)
+                return turn.given(recording.status, recording.answer, source="cassette")
+            if self.mode == "replay":
+                turn.nothing("not_recorded")
+                return self._missed(self._cassette, asked, talk.trial, turn.nth)
+        return self._live(turn, body, request)
+
+    def _live(self, turn: _Turn, body: Mapping[str, Any], request: Request) -> Response:
+        upstream, asked = self._upstream, turn.asked
         assert upstream is not None, "only a replay has no upstream"
-        reply = upstream.send(asked.path, json.dumps(wants.widened(asked.path, body)).encode())
-        if reply.streams and wants.stream:
-            return Response(status=reply.status, body=Begun(self._passed(line, asked, nth, wants, reply)))
+        reply = upstream.send(asked.path, json.dumps(turn.wants.widened(asked.path, body)).encode())
+        if reply.streams and turn.wants.stream:
+            return Response(status=reply.status, body=Begun(self._passed(turn, reply)))
         with reply:
             answer = reply.json()
-        if reply.status not in _KEPT_STATUS or request.gone():
-            self._not_asked(line, asked)
-            wait = {} if reply.retry_after is None else {"Retry-After": reply.retry_after}
-            return Response(status=reply.status, body=answer, headers=wait)
-        self._keep(line, asked, nth, reply.status, answer)
-        return wants.response(asked.path, reply.status, answer)
+        if request.gone():  # whoever asked has given up, and may ask again
+            turn.talk.spent(asked, answer)
+            turn.nothing("gone")
+        elif reply.status not in _KEPT_STATUS:
+            turn.nothing(str(reply.status))
+        else:
+            self._keep(turn, reply.status, answer)
+            return turn.given(reply.status, answer, source="live")
+        wait = {} if reply.retry_after is None else {"Retry-After": reply.retry_after}
+        return Response(status=reply.status, body=answer, headers=wait)
 
-    def _passed(self, line: _Line, asked: Asked, nth: int, wants: _Wants, reply: Reply) -> Iterator[bytes]:
+    def _passed(self, turn: _Turn, reply: Reply) -> Iterator[bytes]:
         """The events of an answer as they come. The last one waits until the whole is kept."""
-        kept = False
-        try:
-            with reply:
-                whole = assembling(asked.path, usage=wants.usage)
-                for event in reply.events():
+        why = "upstream"
+        with reply:
+            events, whole = reply.events(), assembling(turn.asked.path, usage=turn.wants.usage)
+            try:
+                for event in events:
                     passes = whole.feed(event)
                     if whole.ended:
-                        answer = whole.whole()
-                        if answer is not None:
-                            self._keep(line, asked, nth, reply.status, answer)
-                            kept = True
+                        why = self._kept_whole(turn, reply.status, whole)
                         yield event.raw
                         return
                     if passes:
                         yield event.raw
-                answer = whole.whole()
-                if answer is None:
+                why = self._kept_whole(turn, reply.status, whole)  # it said no `[DONE]`
+                if why:
                     raise Unanswered("the upstream broke off before its answer was complete")
-                self._keep(line, asked, nth, reply.status, answer)  # it said no `[DONE]`
-                kept = True
-        except Unanswered as error:
-            _log.warning("%s", error)
-            raise
-        finally:
-            if not kept:
-                self._not_asked(line, asked)
+            except GeneratorExit:
+                why = "gone"
+                self._count_the_rest(turn, events, whole)
+                raise
+            except (Unanswered, Unmetered, LedgerError) as error:
+                _log.warning("%s", _UNMETERED if isinstance(error, Unmetered) else error)
+                raise
+            finally:
+                if why:
+                    turn.nothing(why)
 
-    def _keep(self, line: _Line, asked: Asked, nth: int, status: int, answer: Mapping[str, Any]) -> None:
+    def _kept_whole(self, turn: _Turn, status: int, whole: Assembling) -> str:
+        answer = whole.whole()
+        if answer is None:
+            return "upstream"
+        self._keep(turn, status, answer)
+        turn.told(answer, source="live")
+        return ""
+
+    def _count_the_rest(self, turn: _Turn, events: Iterator[Event], whole: Assembling) -> None:
+        """What a run has asked for it pays for, though nobody waits for it any more."""
+        if turn.talk.run is None or whole.ended:
+            return
+        try:
+            for event in events:
+                whole.feed(event)
+            turn.talk.spent(turn.asked, whole.whole() or {})
+        except (Unanswered, LedgerError) as error:
+            _log.warning("what an answer used that nobody waited for is not counted: %s", error)
+
+    def _keep(self, turn: _Turn, status: int, answer: Mapping[str, Any]) -> None:
+        talk, asked = turn.talk, turn.asked
+        talk.keep(asked, status, answer)
         if self._cassette is not None:
-            self._cassette.add(Recording(asked=asked, trial=line.trial, nth=nth, status=status, answer=answer))
-
-    def _not_asked(self, line: _Line, asked: Asked) -> None:
-        """What nobody got an answer to is asked again, for the same answer."""
-        with self._guard:
-            line.asked[asked.key] -= 1
+            self._cassette.add(Recording(asked=asked, trial=talk.trial, nth=turn.nth, status=status, answer=answer))
 
     def _missed(self, cassette: Cassette, asked: Asked, trial: int, nth: int) -> Response:
         times = "" if nth == 0 else f", asked for the {nth + 1}. time in this conversation"
@@ -257,6 +298,38 @@ class ModelEndpoint:
         names = sorted({one.asked.model for one in self._cassette or ()})
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "roadworthy"} for name in names]
         return Response(status=200, body={"object": "list", "data": data})
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One request, on its way to its answer."""
+
+    talk: Conversation
+    asked: Asked
+    nth: int
+    wants: _Wants
+    span: ChatSpan | None
+    over: bool = False
+
+    def given(self, status: int, answer: Mapping[str, Any], *, source: str) -> Response:
+        """It has an answer, as the client wants it."""
+        self.told(answer, source=source)
+        return self.wants.response(self.asked.path, status, answer)
+
+    def told(self, answer: Mapping[str, Any], *, source: str) -> None:
+        """It has an answer."""
+        self.over = True
+        if self.span is not None:
+            self.span.ended(source=source, answer=answer, used=self.talk.used(self.asked, answer))
+
+    def nothing(self, why: str) -> None:
+        """Nobody gets an answer to it, unless somebody has."""
+        if self.over:
+            return
+        self.over = True
+        self.talk.give_back(self.asked)
+        if self.span is not None:
+            self.span.failed(why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

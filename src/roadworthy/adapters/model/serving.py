@@ -33,6 +33,8 @@ class Request:
     method: str
     path: str
     body: bytes
+    trace: str | None
+    """The client's `traceparent`, if it sent one."""
     gone: Callable[[], bool]
     """Whether the client has left meanwhile."""
 
@@ -158,7 +160,15 @@ class _Handler(BaseHTTPRequestHandler):
         except _BadBody as error:
             return self._turn_away(refused(error.status, "body", str(error)))
         try:
-            response = server.doorway.handle(Request(method=self.command, path=self.path, body=body, gone=self._gone))
+            response = server.doorway.handle(
+                Request(
+                    method=self.command,
+                    path=self.path,
+                    body=body,
+                    trace=self.headers.get("traceparent"),
+                    gone=self._gone,
+                )
+            )
         except Exception:  # the client must hear of it, and not wait
             _log.exception("a request to a model could not be served")
             response = refused(500, "defect", "the endpoint failed; its log says why")
