@@ -28,13 +28,13 @@ from typing import Any, TypeVar, cast
 
 from autogen_agentchat.agents import AssistantAgent, MessageFilterAgent, SocietyOfMindAgent, UserProxyAgent
 from autogen_agentchat.base import Handoff
-from autogen_agentchat.teams import BaseGroupChat
+from autogen_agentchat.teams import BaseGroupChat, GraphFlow
 from autogen_core import CancellationToken
 from autogen_core.tools import FunctionTool, Workbench
 
 from roadworthy.adapters import driving
 from roadworthy.adapters.autogen_scope import Circle, Scope, Seat
-from roadworthy.adapters.autogen_turn import agent_stream, end_all, team_stream, word_stream
+from roadworthy.adapters.autogen_turn import EndsEarly, agent_stream, end_all, team_stream, word_stream
 from roadworthy.adapters.autogen_workbench import GuardedWorkbench, guarded_workbench, tools_of
 from roadworthy.adapters.calls import refuse_hosted
 from roadworthy.core.errors import Suspended, UsageError
@@ -96,6 +96,10 @@ class _Guarding:
         seat = _seat_of(team, self.gate) or Seat(team.name)
         parts = cast("Any", team)
         refuse_hosted(self.gate.contract, _hosted(cast("Any", getattr(parts, "_model_client", None))))  # of a selector
+        if parts._initialized and not seat.places:
+            raise UsageError(f"the team {team.name} has run already: guard it before its first run")
+        if not seat.places and (parts._termination_condition is not None or not isinstance(team, GraphFlow)):
+            parts._termination_condition = EndsEarly(seat, parts._termination_condition)
         own = Circle()
         before = len(self.scope.seats)
         for participant in cast("Sequence[Any]", parts._participants):

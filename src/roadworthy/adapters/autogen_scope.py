@@ -30,6 +30,8 @@ class Scope:
         """The run that the team carries while it runs; None: there is none."""
         self.ending = False
         """Somebody has cancelled the team: nobody in it gets the word any more."""
+        self.one_by_one: asyncio.Lock | None = None
+        """In a run that may be driven again, agents beside each other work one after the other: in the same order."""
         self.people: set[str] = set()
         """Names of agents that speak for a person."""
         self.seats: list[Seat] = []
@@ -60,6 +62,7 @@ class Scope:
                     "wait until that team has ended, or build the agent once for each team"
                 )
         self.run, self.carrying, self.ending = run, True, False
+        self.one_by_one = asyncio.Lock() if run is not None and run.state.suspendable else None
         self._read.clear()
         for seat in self.seats:
             for place in seat.places:
@@ -78,6 +81,10 @@ class Scope:
     def broken(self, run: Run | None) -> Broken | None:
         """What must be raised for this run."""
         return self._broken.get(_id(run))
+
+    def over(self, run: Run | None) -> bool:
+        """Whether agents are to do no more: something must be raised, or they were cancelled."""
+        return self.ending or _id(run) in self._broken
 
     def raise_broken(self, run: Run | None) -> None:
         """Raise it, once: it is out then."""
@@ -123,12 +130,13 @@ class Scope:
         handoff = next((m for m in reversed(messages) if isinstance(m, HandoffMessage) and m.target == seat.name), None)
         if handoff is None and circle.speaker == seat.name:
             return
-        others = [m.source for m in messages if not self.by_nobody_else(m, seat.name)]
-        source = handoff.source if handoff is not None else others[-1] if others else circle.speaker
+        source = circle.speaker
+        if messages:  # the last of them is why it speaks now; None where that was a person
+            source = None if self.by_nobody_else(messages[-1], seat.name) else messages[-1].source
         circle.speaker = seat.name
         if handoff is not None:
             self._read.add(handoff.id)
-            await run.ahandover(seat.name, source=source, how="handoff", text=handoff.to_model_text())
+            await run.ahandover(seat.name, source=handoff.source, how="handoff", text=handoff.to_model_text())
         else:
             await run.ahandover(seat.name, source=source, how="turn")
 

@@ -7,20 +7,24 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from autogen_agentchat.base import Response, TaskResult
+from autogen_agentchat.base import Response, TaskResult, TerminationCondition
 from autogen_agentchat.messages import (
     BaseChatMessage,
     BaseTextChatMessage,
     MemoryQueryEvent,
     ModelClientStreamingChunkEvent,
+    StopMessage,
     TextMessage,
     ThoughtEvent,
     ToolCallExecutionEvent,
 )
+from autogen_core import ComponentBase
+from pydantic import BaseModel
 
 from roadworthy.adapters.autogen_scope import Scope, Seat
 from roadworthy.adapters.calls import inside_tool
 from roadworthy.adapters.replies import GATE, Sentences, allowed_by, asettle_reply, holds_replies, news_of
+from roadworthy.core.errors import UsageError
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run, current_run
 
@@ -141,9 +145,9 @@ async def _inner_steps(kind: type[Any], team: Any, seat: Seat, kwargs: dict[str,
             if isinstance(item, BaseChatMessage):
                 last = item
             yield item
-            if isinstance(item, TaskResult):
-                break
-    if run is not None and work is not None:
+    if seat.owner is not None and scope.over(run):
+        raise _Over
+    if run is not None and work is not None and not scope.over(run):
         await run.areturned(work, last.to_text() if last is not None else "")
 
 
@@ -169,8 +173,7 @@ async def _team_steps(kind: type[Any], team: Any, scope: Scope, kwargs: Mapping[
                 elif getattr(item, "source", None) != GATE:
                     yield item
     except Exception:
-        # An agent of the team was ended because the run was; AutoGen makes an error of its own of that.
-        await end_all(scope, run)
+        await end_all(scope, run)  # an agent has broken, and AutoGen leaves those beside it at work
         scope.raise_broken(run)
         raise
     scope.raise_broken(run)
@@ -251,11 +254,42 @@ async def _steps(scope: Scope, run: Run | None, items: AsyncGenerator[Any, None]
                 for found in item.content:
                     await asyncio.to_thread(run.read, str(found.content), source="memory")
             # All calls of a turn have ended here, so nothing is left behind.
-            if isinstance(item, ToolCallExecutionEvent | Response) and scope.broken(run) is not None:
-                if not scope.carrying:
-                    scope.raise_broken(run)
-                raise scope.broken(run) or AssertionError
+            if isinstance(item, ToolCallExecutionEvent | Response) and scope.over(run):
+                if scope.carrying:
+                    yield _last_word()
+                    return
+                scope.raise_broken(run)
             yield item
+
+
+def _last_word() -> Response:
+    """What an agent gives its team when it can only end: an exception would leave the team's runtime unusable."""
+    return Response(chat_message=from_gate("This ends here for now."), inner_messages=[])
+
+
+class EndsEarly(TerminationCondition, ComponentBase[BaseModel]):
+    """When a team ends: by its own condition, or where its run was suspended, its trial broke, or it was cancelled."""
+
+    def __init__(self, seat: Seat, own: TerminationCondition | None) -> None:
+        self._seat = seat
+        self._own = own
+
+    @property
+    def terminated(self) -> bool:
+        return self._own is not None and self._own.terminated
+
+    async def __call__(self, messages: Sequence[Any]) -> StopMessage | None:
+        scope = self._seat.scope
+        if scope.over(scope.run):
+            return StopMessage(content="This ends here for now.", source=GATE)
+        return await self._own(messages) if self._own is not None else None
+
+    async def reset(self) -> None:
+        if self._own is not None:
+            await self._own.reset()
+
+    def _to_config(self) -> Any:
+        raise UsageError("a guarded team cannot be dumped: what is loaded again would have no gate; guard it anew")
 
 
 def word_stream(kind: type[Any], seat: Seat) -> Any:
@@ -265,11 +299,18 @@ def word_stream(kind: type[Any], seat: Seat) -> Any:
         scope = seat.scope
         if scope.carrying:
             await scope.pass_word(seat, messages)
-        async with contextlib.aclosing(kind.on_messages_stream(self, messages, cancellation_token)) as items:
-            async for item in items:
-                yield item
+        try:
+            async with contextlib.aclosing(kind.on_messages_stream(self, messages, cancellation_token)) as items:
+                async for item in items:
+                    yield item
+        except _Over:
+            yield _last_word()
 
     return on_messages_stream
+
+
+class _Over(Exception):
+    """The team inside an agent has ended early, and the agent is to make nothing of it."""
 
 
 def agent_stream(kind: type[Any], seat: Seat, gate: Gate) -> Any:
@@ -302,18 +343,18 @@ async def _in_team(kind: type[Any], agent: Any, seat: Seat, messages: Any, token
     scope = seat.scope
     run = scope.run
     with scope.at_work(run):
-        if scope.ending:
-            raise _Ended(f"{agent.name} does not begin: its team is being ended")
-        if run is not None:
-            await scope.pass_word(seat, messages)
-            await scope.read(run, messages, agent.name)
-        async with contextlib.aclosing(_steps(scope, run, kind.on_messages_stream(agent, messages, token))) as steps:
-            async for item in steps:
-                yield item
-
-
-class _Ended(Exception):
-    """An agent of a team that somebody has cancelled gets no word any more."""
+        async with scope.one_by_one or contextlib.nullcontext():
+            if scope.over(run):
+                yield _last_word()
+                return
+            if run is not None:
+                await scope.pass_word(seat, messages)
+                await scope.read(run, messages, agent.name)
+            async with contextlib.aclosing(
+                _steps(scope, run, kind.on_messages_stream(agent, messages, token))
+            ) as steps:
+                async for item in steps:
+                    yield item
 
 
 async def _agent_held(
