@@ -232,7 +232,7 @@ class TestDelegation:
         self, gate: Gate, shop: Shop, ledger: Ledger, use_async: bool, inside: str
     ) -> None:
         helper = create(
-            model(Turns([REFUND, ("wipe", {})], "Helped.")),
+            model(Turns([REFUND], [("wipe", {})], "Helped.")),
             tools(shop),
             name="helper",
             middleware=[RoadworthyMiddleware(gate)] if inside == "middleware" else [],

@@ -92,7 +92,7 @@ def _guard(agent: Any, gate: Gate, messages_key: str, handovers: Collection[str]
         if known.contract.digest == gate.contract.digest:
             return
         raise UsageError("this graph is guarded by a gate of another contract already; build it again for this one")
-    walk = Walk(graph, handovers)
+    walk = Walk(graph)
     if not walk.nodes:
         raise UsageError(
             "this graph has no ToolNode, so there is nothing that guard() could put behind the gate; "

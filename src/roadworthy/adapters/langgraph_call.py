@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from langgraph.types import Command
 from roadworthy.adapters.calls import Offered, abring, bring, inside
 from roadworthy.adapters.langgraph_runs import space
 from roadworthy.adapters.langgraph_trail import Trail, agent_here, trail_of
+from roadworthy.core.errors import Suspended
 from roadworthy.core.types import Outcome, Reason
 from roadworthy.gate.carry import NotDone
 from roadworthy.gate.decide import find_tool
@@ -205,6 +207,35 @@ def carries(tool: str) -> bool:
     return call is not None and call.name == tool
 
 
+_STOPPED: ContextVar[list[Suspended] | None] = ContextVar("roadworthy_langgraph_stopped", default=None)
+"""What the run waits for, as calls of the tool node that runs now have learnt."""
+
+
+@contextmanager
+def stopping() -> Generator[None]:
+    """While a tool node runs: what stops the run is raised when all of its calls have ended, and none goes on alone.
+
+    The node itself would make a message of it, or leave the other calls behind.
+    """
+    stopped: list[Suspended] = []
+    token = _STOPPED.set(stopped)
+    try:
+        yield
+    finally:
+        _STOPPED.reset(token)
+    if stopped:
+        raise stopped[0]
+
+
+def _stops(request: ToolCallRequest, waits: Suspended) -> ToolMessage:
+    stopped = _STOPPED.get()
+    if stopped is None:
+        raise waits
+    stopped.append(waits)
+    call = request.tool_call
+    return ToolMessage(content=str(waits), name=call["name"], tool_call_id=call["id"] or "", status="error")
+
+
 def _let_through(request: ToolCallRequest) -> bool:
     """Whether this very call has passed a gate already: a graph may be guarded, and have the middleware, too.
 
@@ -238,6 +269,12 @@ def wrapper(
     def wrap_tool_call(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Result:
         if _let_through(request):
             return execute(request)
+        try:
+            return brought(request, execute)
+        except Suspended as waits:
+            return _stops(request, waits)
+
+    def brought(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Result:
         call = _Call(request)
         run = find(call.config)
         trail = call.trail(run)
@@ -275,6 +312,12 @@ def awrapper(
     async def awrap_tool_call(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Any]]) -> Result:
         if _let_through(request):
             return await execute(request)
+        try:
+            return await brought(request, execute)
+        except Suspended as waits:
+            return _stops(request, waits)
+
+    async def brought(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Any]]) -> Result:
         call = _Call(request)
         run = find(call.config)
         trail = call.trail(run)

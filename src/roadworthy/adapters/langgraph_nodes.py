@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from roadworthy.adapters.calls import OFFERED, refuse_hosted
-from roadworthy.adapters.langgraph_call import Find, awrapper, is_handover, offered_tool, wrapper
+from roadworthy.adapters.langgraph_call import Find, awrapper, is_handover, offered_tool, stopping, wrapper
 from roadworthy.adapters.langgraph_locked import locked
 from roadworthy.adapters.langgraph_turn import ajudged_node, judged_node
 from roadworthy.core.errors import UsageError
@@ -61,6 +62,19 @@ def gate_node(node: ToolNode, gate: Gate, find: Find, handovers: Collection[str]
     elif outer is None:
         parts._awrap_tool_call = ainner
     # With a blocking wrapper only, the node itself runs that one in async code, and our blocking one inside it.
+    func, afunc = parts.func, parts.afunc
+
+    @functools.wraps(func)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with stopping():
+            return func(*args, **kwargs)
+
+    @functools.wraps(afunc)
+    async def arun(*args: Any, **kwargs: Any) -> Any:
+        with stopping():
+            return await afunc(*args, **kwargs)
+
+    parts.func, parts.afunc = run, arun
     for name, tool in node.tools_by_name.items():
         if name not in handovers and not is_handover(tool, gate):
             node.tools_by_name[name] = locked(tool, gate)

@@ -25,6 +25,7 @@ from langgraph.types import Command, Send
 from roadworthy.adapters.langgraph_layout import ENDS, Layout, own_name
 from roadworthy.adapters.langgraph_runs import space
 from roadworthy.core.errors import HarnessError, Suspended
+from roadworthy.gate.replay import readable
 from roadworthy.gate.run import Run
 
 logger = logging.getLogger("roadworthy.adapters")
@@ -118,6 +119,8 @@ class Trail(BaseCallbackHandler):
         """What agents write to those that they give way to, by the node and the tool in which they do."""
         self._waiting: deque[_Given | _Back] = deque()
         self._ids: dict[str, str] = {}
+        self._open: dict[str, str] | None = None
+        """Where the turn goes on: the work that was not back when it was interrupted, and who had it then."""
         self._count = 0
         self._lock = threading.RLock()
         self._writing = threading.Lock()
@@ -189,13 +192,14 @@ class Trail(BaseCallbackHandler):
             if known is not None:
                 self.run.returned(known, told.text)
             return
-        if self._goes_on and told.how == "delegate":
-            state = self.run.state
-            taken = set(self._ids.values())
-            for known, to in list(state.handed.items()):
-                if to == told.to and known not in state.back and known not in taken:
-                    self._ids[told.key] = known
-                    return
+        if told.how == "delegate" and self._goes_on:
+            if self._open is None:
+                self._open = _work_of(self.run)
+            known = next((id for id, whose in self._open.items() if whose == told.to), None)
+            if known is not None:
+                del self._open[known]
+                self._ids[told.key] = known
+                return
         self._ids[told.key] = self.run.handover(told.to, source=told.source, how=told.how, text=told.text)
 
     def _here(self, config: RunnableConfig | None) -> _Part | None:
@@ -405,6 +409,22 @@ class Trail(BaseCallbackHandler):
     def _key(self) -> str:
         self._count += 1
         return str(self._count)
+
+
+def _work_of(run: Run) -> dict[str, str]:
+    """The pieces of work of a run that are not back, and the agents that have them by now."""
+    found: dict[str, str] = {}
+    for entry in readable(run.gate.ledger.entries(run=run.id, kind="handover")):
+        body = entry.body
+        if "returned" in body:
+            found.pop(body["returned"], None)
+        elif body.get("how") == "delegate":
+            found[body["id"]] = body["agent"]
+        elif body.get("how") == "handoff":
+            held = next((id for id, whose in reversed(found.items()) if whose == body["source"]), None)
+            if held is not None:
+                found[held] = body["agent"]
+    return found
 
 
 def _named(name: str) -> Layout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
@@ -21,12 +21,11 @@ class Walk:
     """Everything that a graph would run, as far as it can be seen from outside: its tool nodes and its subgraphs.
 
     Followed are the runnables that a runnable holds (fallbacks, retries, branches, parallel steps), and what a function
-    refers to by name, in its closure, its defaults or its module. Tools and models are not, but for tools that ask
-    another agent: tools are behind the gate once their node is.
+    refers to by name, in its closure, its defaults or its module; so is a tool of a tool node, since it may ask another
+    agent, whose tools are not behind the gate because the tool is. Models are not followed.
     """
 
-    def __init__(self, graph: Any, handovers: Collection[str] = ()) -> None:
-        self._handovers = handovers
+    def __init__(self, graph: Any) -> None:
         self.nodes: list[ToolNode] = []
         self.graphs: list[Any] = []
         self.bound_tools: list[Any] = []
@@ -43,10 +42,9 @@ class Walk:
     def _look(self, part: Any) -> None:
         if isinstance(part, ToolNode):
             self.nodes.append(part)
-            # A tool that asks another agent has its graph.
-            for name, tool in part.tools_by_name.items():
-                if name in self._handovers:
-                    self._waiting += [getattr(tool, "func", None), getattr(tool, "coroutine", None)]
+            for tool in part.tools_by_name.values():
+                own = [getattr(tool, name, None) for name in ("func", "coroutine", "_run", "_arun")]
+                self._waiting += [*own, *vars(tool).values()]
         elif isinstance(part, Pregel):
             graph = cast("Any", part)
             self.graphs.append(graph)
