@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from roadworthy import Contract, Gate, Ledger
+import pytest
+
+from roadworthy import Contract, Gate, Ledger, Suspended
 from roadworthy.adapters.conformance.shop import CONTRACT, SUSPENDING, Shop
+from roadworthy.audit.redecide import Redeciding
 
 BIG = {"order_no": "7", "amount": 51}
 
@@ -20,19 +24,15 @@ def answer(gate: Gate, ruling: Any, **more: Any) -> None:
 
 
 def suspended(gate: Gate, shop: Shop) -> None:
-    from roadworthy import Suspended
-
     run = gate.run(id="r", capability="refunds", suspendable=True)
-    try:
+    with pytest.raises(Suspended):
         call(run, shop)
-    except Suspended:
-        return
-    raise AssertionError("the run did not stop")
 
 
 class TestEdited:
-    def test_the_call_does_what_the_person_wrote_and_says_so(self) -> None:
-        gate, shop = Gate(Contract.loads(SUSPENDING), Ledger.open(":memory:")), Shop()
+    def test_the_call_does_what_the_person_wrote_and_says_so(self, tmp_path: Path) -> None:
+        ledger = Ledger.open(tmp_path / "runs.db")
+        gate, shop = Gate(Contract.loads(SUSPENDING), ledger), Shop()
         suspended(gate, shop)
         answer(gate, "edit", args={"order_no": "7", "amount": "40.00", "note": "in part"})
         told = call(gate.resume("r"), shop)
@@ -41,6 +41,7 @@ class TestEdited:
         assert "A person wrote other arguments for it: amount 40, note 'in part'." in told
         assert call(gate.resume("r"), shop) == told
         assert len(shop.did) == 1
+        assert Redeciding(ledger).run("r").same
 
     def test_what_the_person_wrote_is_judged_and_may_be_refused(self) -> None:
         gate, shop = Gate(Contract.loads(SUSPENDING), Ledger.open(":memory:")), Shop()
@@ -105,3 +106,24 @@ class TestNews:
         assert turns(gate.resume("r")) == first
         assert turns(gate.resume("r")) == first
         assert [args["order_no"] for _, args in shop.did] == ["7"]
+
+
+class TestBeside:
+    def test_a_call_that_came_when_the_run_had_stopped_is_judged_when_it_goes_on(self, tmp_path: Path) -> None:
+        ledger = Ledger.open(tmp_path / "runs.db")
+        gate, shop = Gate(Contract.loads(SUSPENDING), ledger), Shop()
+
+        def note(run: Any) -> Any:
+            return run.call("shop.notify", {"text": "hello"}, shop.functions()["send_note"])
+
+        suspended(gate, shop)
+        run = gate.run(id="r")
+        assert note(run).status == "denied"
+        assert note(gate.resume("r")).status == "denied"
+        answer(gate, "approve")
+        for _ in range(2):
+            run = gate.resume("r")
+            assert "R-7" in call(run, shop)
+            assert note(run).text == "sent"
+        assert shop.did == [("refund", BIG), ("notify", {"text": "hello"})]
+        assert Redeciding(ledger).run("r").same

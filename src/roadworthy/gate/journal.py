@@ -39,6 +39,8 @@ class Past:
     """It was put to a person."""
     begun: bool = False
     """Its intent was written: without an outcome it is in doubt."""
+    within: bool = False
+    """The tool is another agent, and the run was suspended in there: it is entered again."""
 
 
 def past_outcome(body: Mapping[str, Any]) -> Outcome:
@@ -101,6 +103,8 @@ class Journal:
         past = pasts.get((entry.cause or "").partition("~")[0])
         if past is None:
             return
+        if kind == "verdict" and _only_waited(body):
+            return
         if kind == "verdict" and body["ruling"] in ("deny", "clarify") and body.get("enforce", True):
             status = "denied" if body["ruling"] == "deny" else "clarify"
             told = body.get("told")
@@ -115,6 +119,8 @@ class Journal:
             past.begun, past.outcome = True, None
         elif kind == "outcome":
             past.outcome = past_outcome(body)
+        elif kind == "observation" and "within" in body:
+            past.within = True
 
     def take_call(self, tool: str, args: Mapping[str, Any]) -> Past | None:
         """The next call with this tool and these arguments that was not taken yet."""
@@ -163,6 +169,15 @@ class Journal:
         """Whether a value of this name was kept, and the value."""
         kept = self._values.get(name)
         return (True, kept.popleft()) if kept else (False, None)
+
+
+def _only_waited(verdict: Mapping[str, Any]) -> bool:
+    """Whether a call was denied for nothing but that the run had stopped for another one: it is judged when it goes on.
+
+    Frameworks run calls side by side, and so a call may come when the one beside it has just stopped the run.
+    """
+    reasons = [r for r in verdict.get("reasons", ()) if r["enforced"]]
+    return verdict["ruling"] == "deny" and bool(reasons) and all(r["code"] == "run_held" for r in reasons)
 
 
 def _taken(table: dict[Any, deque[Any]], key: Any) -> Any:
