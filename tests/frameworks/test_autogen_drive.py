@@ -151,7 +151,7 @@ class TestSuspension:
         assert threading.active_count() <= before + 2  # of the loop's own pool, which keeps its threads
         assert len(gate.questions()) == 1
 
-    @pytest.mark.parametrize("build", PLAIN)
+    @pytest.mark.parametrize("build", [*PLAIN, *INSIDE])
     async def test_the_same_agent_goes_on_when_a_person_has_answered(
         self, gate: Gate, shop: Shop, ledger: Ledger, build: Build
     ) -> None:
@@ -164,7 +164,7 @@ class TestSuspension:
         handovers = [e.body for e in ledger.entries(run="r", kind="handover")]
         assert len({repr(h) for h in handovers}) == len(handovers)  # none is written twice
 
-    @pytest.mark.parametrize("build", PLAIN)
+    @pytest.mark.parametrize("build", [*PLAIN, *INSIDE])
     async def test_another_agent_goes_on_too(self, gate: Gate, shop: Shop, build: Build) -> None:
         await suspended(gate, guard(build(shop), gate))
         answer(gate)
@@ -172,7 +172,7 @@ class TestSuspension:
         assert await resumed(again, guard(build(shop), again)) == "Done."
         assert [name for name, _ in shop.did].count("refund") == 1
 
-    @pytest.mark.parametrize("build", PLAIN)
+    @pytest.mark.parametrize("build", [*PLAIN, *INSIDE])
     async def test_a_no_reaches_the_model(self, gate: Gate, shop: Shop, build: Build) -> None:
         thing = guard(build(shop), gate)
         await suspended(gate, thing)

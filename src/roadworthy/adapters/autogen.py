@@ -155,7 +155,8 @@ class _Guarding:
                 continue
             guarding = _Guarding(self.gate)
             guarding.guard(inner)
-            self.scope.inside.append(guarding.scope)
+            if (its := _seat_of(inner, self.gate)) is not None:
+                self.scope.inside.append((inner, its))
             for one in (seat, *guarding.scope.seats):
                 one.named = True
 
@@ -224,7 +225,7 @@ async def adrive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
 
     async def go(given: Any) -> Any:
         token = more.get("cancellation_token") or CancellationToken()
-        before = await agent.save_state()
+        before = [(one, await one.save_state()) for one in (agent, *seat.scope.workers())]
         talk = asyncio.ensure_future(agent.run(task=given, **{**more, "cancellation_token": token}))
         try:
             await asyncio.wait([talk])
@@ -235,9 +236,10 @@ async def adrive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
             talk.cancel()
             await end_all(seat.scope, run)
             await asyncio.wait([talk])
-            if isinstance(agent, BaseGroupChat):
-                await agent.reset()
-            await agent.load_state(before)
+            for one, state in before:
+                if isinstance(one, BaseGroupChat):
+                    await one.reset()
+                await one.load_state(state)
             raise
 
     return await driving.adrive(run, start, go)

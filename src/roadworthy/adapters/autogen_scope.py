@@ -35,8 +35,8 @@ class Scope:
         self.people: set[str] = set()
         """Names of agents that speak for a person."""
         self.seats: list[Seat] = []
-        self.inside: list[Scope] = []
-        """Those of agents and teams that are tools here."""
+        self.inside: list[tuple[Any, Seat]] = []
+        """Agents and teams that are tools here."""
         self._tasks: dict[asyncio.Task[Any], str] = {}
         """Calls in flight, and agents of a team that have the word, with the id of their run."""
         self._broken: dict[str, Broken] = {}
@@ -108,7 +108,13 @@ class Scope:
     def left_behind(self, run: Run | None) -> set[asyncio.Task[Any]]:
         """What is still at work for a run, here and in agents that are tools, but for the task that asks."""
         found = {task for task, of in self._tasks.items() if of == _id(run)}
-        return found.union(*(scope.left_behind(run) for scope in self.inside)) - {asyncio.current_task()}
+        for _, seat in self.inside:
+            found = found.union(*(place.scope.left_behind(run) for place in seat.places))
+        return found - {asyncio.current_task()}
+
+    def workers(self) -> list[Any]:
+        """The agents and teams that are tools here, and in those."""
+        return [one for thing, seat in self.inside for one in (thing, *seat.scope.workers())]
 
     async def read(self, run: Run, messages: Sequence[BaseChatMessage], reader: str) -> None:
         """What other agents say to one. They have the role of a user in its eyes, and are none."""

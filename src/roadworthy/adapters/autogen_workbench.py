@@ -25,7 +25,7 @@ from autogen_core.tools import (
 )
 
 from roadworthy.adapters.autogen_scope import Scope, Seat
-from roadworthy.adapters.calls import OFFERED, abring, logger
+from roadworthy.adapters.calls import OFFERED, abring, hosting, logger
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.core.types import Outcome
 from roadworthy.gate.gate import Gate
@@ -152,7 +152,8 @@ class GuardedWorkbench(Workbench):
         runner = cast("Any", tool)._task_runner
         work = await run.ahandover(runner.name, source=self._seat.label, how="delegate", text=str(args.get("task", "")))
         try:
-            told = _told(tool, await _ran(tool, args, token, call_id, event))
+            with hosting():
+                told = _told(tool, await _ran(tool, args, token, call_id, event))
         except (HarnessError, Suspended):
             raise  # it has not come back: the run ends here, or goes on in there
         except Exception:

@@ -102,6 +102,19 @@ def inside_tool() -> bool:
 
 
 @contextmanager
+def hosting() -> Generator[None]:
+    """While a tool runs that is nothing but another agent, whose own calls come to the gate.
+
+    Where the run is suspended in there, it is entered again when the run is driven again.
+    """
+    try:
+        yield
+    except Suspended as waits:
+        waits.within = True
+        raise
+
+
+@contextmanager
 def inside() -> Generator[None]:
     """While a tool runs by which one agent gives way to another one: that one speaks with a model, too."""
     token = _INSIDE.set(True)

@@ -148,3 +148,5 @@ class Suspended(RoadworthyError):
     def __init__(self, run: str, text: str) -> None:
         super().__init__(text)
         self.run = run
+        self.within = False
+        """It comes out of a tool that is another agent: driven again, the run goes on in there."""

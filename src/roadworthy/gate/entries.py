@@ -88,6 +88,8 @@ class Step:
     """Which agent of the application asks, where it has several and somebody knows; nothing is decided by it."""
     inexact: bool = False
     """Its arguments cannot be written down as they came: they are cut, or escaped."""
+    entered: bool = False
+    """Its tool is another agent in which the run was suspended, and which is entered again: it was decided then."""
     note: str = ""
     """What the agent must be told beside the result."""
     span: CallSpan | None = None

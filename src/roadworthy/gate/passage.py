@@ -76,6 +76,8 @@ def _call(
         if isinstance(begun, Outcome):
             return begun
         step = begun
+        if step.entered:
+            return (yield from conclude(ctx, step, fn))
         written = held.edited(ctx, step)
         if written is not None:
             outcome = yield from held.do_edited(ctx, written, fn)
@@ -152,8 +154,12 @@ def conclude(ctx: Context, step: Step, fn: ToolFunction | None) -> Steps[Outcome
         function = cast("ToolFunction", ctx.gate.function_for(tool.name, fn))
         try:
             carried = yield Carry(ctx.gate, ctx.core, tool, function, _wired(step, tool), step.key, _left_s(ctx, step))
-        except BaseException:
-            _interrupted(ctx, step)
+        except BaseException as error:
+            if isinstance(error, Suspended) and error.within:
+                error.within = False
+                yield ctx.write([ctx.draft("observation", {"within": step.action.id}, cause=step.cause)])
+            else:
+                _interrupted(ctx, step)
             raise
         finally:
             ctx.core.landed()
@@ -213,6 +219,9 @@ def _begin(
         held_before = ctx.state.pending.get(action.id)
         span.open(step, held_in=held_before.trace if held_before is not None else None, judged=False)
     step.key = key_for(ctx, step)
+    if past is not None and past.within and past.outcome is None:
+        step.entered = step.carry = True
+        ctx.core.flying += 1
     return step
 
 
@@ -220,6 +229,8 @@ def _of_the_past(ctx: Context, past: Past) -> Outcome | None:
     """What an earlier drive came to; None where the call must be looked at again."""
     if past.outcome is not None and past.outcome.done != "held":
         return past.outcome
+    if past.within:
+        return None
     if past.begun:  # the process died while the tool ran; `Gate.resume` has settled it or handed it over
         text = "Nobody knows whether this was done: the run was broken off meanwhile. Do not call it again."
         return Outcome(status="in_doubt", done="executed", text=text)
@@ -553,6 +564,8 @@ def recover(ctx: Context) -> Steps[int]:
     for identity, args in list(ctx.core.replay.intents.items()):
         body = ctx.core.replay.actions[identity]
         tool = ctx.gate.policy.tools[body["tool"]]
+        if identity in ctx.core.replay.within:
+            continue  # the agent in there is driven again, and comes to its end
         action = replace(_action(ctx, tool.name, args, None, tool, Past(action=identity)))
         step = Step(action=action, tool=tool, verdict=verdict_of([], ctx.state.level_of(tool)), realm=ctx.gate.world)
         step.cause, step.carry = cause_of(identity, ctx.core.session), True

@@ -66,7 +66,7 @@ def unreadable(entry: Entry) -> Unreadable:
 class Replay:
     """Feeds entries of a run to its state, in order; may be fed again as other processes add to the run."""
 
-    __slots__ = ("actions", "carried", "doubts", "intents", "latest", "ledger", "looked", "seen", "state")
+    __slots__ = ("actions", "carried", "doubts", "intents", "latest", "ledger", "looked", "seen", "state", "within")
 
     def __init__(self, state: RunState, ledger: str) -> None:
         self.state = state
@@ -85,6 +85,8 @@ class Replay:
         """Those in doubt of which the agent may know."""
         self.looked: set[str] = set()
         """Those about which a look-up was made, to find out whether they were done."""
+        self.within: set[str] = set()
+        """Those whose tool is another agent in which the run was suspended: their end is known when it is driven on."""
 
     def feed(self, entries: Iterable[Entry]) -> None:
         """Bring entries into the state."""
@@ -158,6 +160,8 @@ class Replay:
             self.state.overheard(body["read"], body["trust"], str(body.get("source", "")))
         elif "graph" in body:
             self.state.graphs.add(dumps(body))
+        elif "within" in body:
+            self.within.add(body["within"])
         elif "told" in body:
             told = set(body["told"])
             self.state.news[:] = [text for text in self.state.news if text not in told]
