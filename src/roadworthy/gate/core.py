@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from roadworthy.core.types import Draft, Entry, Guard
 from roadworthy.gate.carry import Carried, ToolFunction
@@ -19,6 +19,7 @@ from roadworthy.gate.journal import Journal
 from roadworthy.gate.policy import ToolPolicy
 from roadworthy.gate.replay import Replay
 from roadworthy.gate.state import RunState
+from roadworthy.ledger.rows import Appended
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -88,6 +89,7 @@ class Core:
         "asked_news",
         "calls",
         "controls_seen",
+        "fed",
         "flying",
         "functions",
         "given",
@@ -97,6 +99,7 @@ class Core:
         "levels_after",
         "lock",
         "replay",
+        "run_seen",
         "session",
         "span",
         "state",
@@ -116,6 +119,10 @@ class Core:
         self.levels_after = 0
         """The seq up to which the run's levels are those that it began with."""
         self.replay = Replay(state, ledger)
+        self.fed: list[int] = []
+        """The seqs of what others have added to the run, as this process came to know of it."""
+        self.run_seen = 0
+        """The run_seq up to which all of the run's entries are known; less than that where only a look would tell."""
         self.flying = 0
         """Calls whose tools are running now."""
         self.functions: dict[str, ToolFunction] | None = None
@@ -140,19 +147,44 @@ class Core:
         return f"{self.id}#0{self.session}" if self.session else None
 
     def catch_up(self, ledger: Appender, *, before: int | None = None) -> bool:
-        """Bring in what other processes have added to the run, up to a seq; whether there was anything."""
+        """Bring in what other processes have added to the run, up to a seq; whether there was anything new."""
         if not self.session:
             return False  # a trial's run lives in one process
         found = False
         for entry in ledger.entries(run=self.id, after=self.replay.seen):
             if before is not None and entry.seq >= before:
                 break
-            if entry.kind != "answer" and entry.cause is not None and entry.cause.endswith(self.session):
+            if entry.kind != "answer" and self._ours(entry.cause):
                 self.replay.pass_over(entry)
             else:
                 self.replay.feed((entry,))
+                self.fed.append(entry.seq)
                 found = True
+            self.run_seen = entry.run_seq
         return found
+
+    def _ours(self, cause: str | None) -> bool:
+        return cause is not None and cause.endswith(self.session)
+
+    def wrote(self, drafts: Sequence[Draft], written: Sequence[Entry]) -> None:
+        """Pass over what was just written, where it follows what is known: nobody else has written in between.
+
+        Whatever the state has to look at itself is left to `catch_up`, and all that comes after it.
+        """
+        if not isinstance(written, Appended) or written.span is None or not self.session:
+            return
+        span, replay = written.span, self.replay
+        with self.lock:
+            if span.run_first != self.run_seen + 1 or span.first <= replay.seen:
+                return
+            for draft in drafts:
+                if draft.kind in _LOOKED_AT or not self._ours(draft.cause):
+                    return
+                if draft.kind == "action" and draft.body["id"] in self.state.pending:
+                    return
+            self.run_seen += len(drafts)
+            replay.seen = span.last
+            replay.latest = max(replay.latest, max(draft.at for draft in drafts))
 
     def landed(self) -> None:
         """A tool that was running has ended."""
@@ -173,6 +205,9 @@ def cause_of(action: str, session: str) -> str:
     """The cause of entries that continue an action which another process may have begun."""
     return f"{action}~{session}"
 
+
+_LOOKED_AT: Final = frozenset(("answer", "question"))
+"""Kinds of entries of ours that the state looks at as they come from the ledger."""
 
 _inside: ContextVar[tuple[Core, ...]] = ContextVar("roadworthy_inside", default=())
 """The runs whose tools are running around this code, the outermost first; a run may be in it several times."""
@@ -195,7 +230,7 @@ class Write:
         written = (
             self.gate.ledger.append(self.drafts, self.guards) if self.guards else self.gate.ledger.append(self.drafts)
         )
-        self._written()
+        self._written(written)
         return written
 
     async def later(self) -> Sequence[Entry]:
@@ -203,11 +238,12 @@ class Write:
             written = await self.gate.ledger.aappend(self.drafts, self.guards)
         else:
             written = await self.gate.ledger.aappend(self.drafts)
-        self._written()
+        self._written(written)
         return written
 
-    def _written(self) -> None:
+    def _written(self, written: Sequence[Entry]) -> None:
         self.core.unrecorded -= self.gap
+        self.core.wrote(self.drafts, written)
         state = self.core.state
         if self.drafts[-1].at > state.last_at:
             state.last_at = self.drafts[-1].at

@@ -92,6 +92,8 @@ class Step:
     """Its tool is another agent in which the run was suspended, and which is entered again: it was decided then."""
     note: str = ""
     """What the agent must be told beside the result."""
+    fed: int = 0
+    """How much of what others have written was known when it was decided."""
     span: CallSpan | None = None
     """What tells of it outside of the ledger; None where nobody listens."""
 

@@ -42,6 +42,7 @@ from roadworthy.gate.simulate import simulated
 from roadworthy.gate.state import RunState, frozen, key_of
 from roadworthy.gate.values import MISSING, BadValue, as_text, plain, shown, wire
 from roadworthy.gate.verdicts import of_a_conflict, of_a_look, of_another_way, of_no_way_back, told_of_denial
+from roadworthy.ledger.rows import Appended
 
 _log = logging.getLogger("roadworthy.gate")
 
@@ -287,6 +288,7 @@ def _decide(ctx: Context, step: Step, fn: ToolFunction | None) -> None:
     if journal is not None and journal.left and tool.acts and not step.cause.partition("~")[1]:
         _diverge(ctx, step)
         return
+    step.fed = len(ctx.core.fed)
     step.verdict = decide(gate.policy, state, action, now=action.at)
     approval = held.approval_of(ctx, step)
     if approval is not None:
@@ -405,8 +407,7 @@ def _recheck(ctx: Context, step: Step, written: Sequence[Entry]) -> Draft | None
     """What others wrote before our intent bites, though we decided before we saw it: a stop, or their own calls."""
     stopped = ctx.refresh_controls()
     core, tool = ctx.core, cast("ToolPolicy", step.tool)
-    mine = written[-1].seq if core.session else 0
-    if not core.catch_up(ctx.gate.ledger, before=mine) and not stopped:
+    if not _overtaken(ctx, step, written) and not stopped:
         return None
     ctx.state.release(tool, step.action.args, called=False)
     verdict = decide(ctx.gate.policy, ctx.state, step.action, now=step.action.at)
@@ -424,6 +425,19 @@ def _recheck(ctx: Context, step: Step, written: Sequence[Entry]) -> Draft | None
         text = f"{tool.name} was not called: people have lowered meanwhile what may be done. You may call it again."
     step.outcome = Outcome(status="denied", done="blocked", text=text)
     return ctx.outcome(step, step.outcome)
+
+
+def _overtaken(ctx: Context, step: Step, written: Sequence[Entry]) -> bool:
+    """Whether others have written to the run before our intent, and after we decided; the state knows it then."""
+    core = ctx.core
+    if not core.session:
+        return False
+    span = written.span if isinstance(written, Appended) else None
+    mine = written[-1].seq if span is None else span.last
+    if mine > core.replay.seen:  # else all up to there is known
+        core.catch_up(ctx.gate.ledger, before=mine)
+    # Another thread of this process may have come to know of it first.
+    return any(seq < mine for seq in core.fed[step.fed :])
 
 
 def _deny(ctx: Context, step: Step) -> None:

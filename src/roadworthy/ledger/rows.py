@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypeAlias, cast, get_args, overload
+from typing import Any, NamedTuple, TypeAlias, cast, get_args, overload
 
 import orjson
 
@@ -190,14 +190,26 @@ def time_of(microseconds: int) -> datetime:
         raise LedgerError(f"{microseconds} is no time, so the ledger is damaged: restore it from a backup") from cause
 
 
+class Span(NamedTuple):
+    """Where entries of one run stand that were appended together."""
+
+    first: int
+    """The seq of the first."""
+    last: int
+    run_first: int
+    """The run_seq of the first; the others follow it."""
+
+
 class Appended(Sequence[Entry]):
     """The entries that an append made, in order. They are built when they are looked at, which few callers do."""
 
-    __slots__ = ("_at", "_count")
+    __slots__ = ("_at", "_count", "span")
 
-    def __init__(self, count: int, at: Callable[[int], Entry]) -> None:
+    def __init__(self, count: int, at: Callable[[int], Entry], span: Span | None = None) -> None:
+        """`span`: where they stand, if they are of one run and durable."""
         self._count = count
         self._at = at
+        self.span = span
 
     def __len__(self) -> int:
         return self._count

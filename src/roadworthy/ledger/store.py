@@ -22,7 +22,7 @@ from roadworthy.ledger.engine import Store
 from roadworthy.ledger.guards import checked
 from roadworthy.ledger.heads import Bundle, Group, Openers, bundles, entries_of, entry_of_head
 from roadworthy.ledger.merkle import leaf_hash
-from roadworthy.ledger.rows import CONTROLS, Appended, Row, RunSummary, binding, row_of, unpack
+from roadworthy.ledger.rows import CONTROLS, Appended, Row, RunSummary, Span, binding, row_of, unpack
 from roadworthy.ledger.signals import signal
 from roadworthy.ledger.summary import summary_of
 from roadworthy.ledger.tree import Nodes
@@ -206,7 +206,12 @@ class Ledger:
                 made.extend(entry for group in groups for entry in self._read(group))
             return made[index]
 
-        return Appended(sum(group.last - group.first + 1 for group in groups), at)
+        count = sum(group.last - group.first + 1 for group in groups)
+        runs = {group.run for group in groups}
+        if len(runs) != 1 or None in runs:
+            return Appended(count, at)
+        span = Span(groups[0].first, groups[-1].last, groups[0].run_first)
+        return Appended(count, at, span)
 
     def _told(self, conflict: Conflict, guards: Sequence[Guard]) -> Conflict:
         """A conflict over the guard that the caller knows, and not over the one with the encrypted name."""

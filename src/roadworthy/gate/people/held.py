@@ -300,6 +300,7 @@ def _carry_decided(
     if ruling == "edit":
         step.note = f"A person wrote other arguments for it: {_read(args, but=pending.args)}."
     with ctx.core.lock:
+        step.fed = len(ctx.core.fed)
         step.verdict = discharged(decide(ctx.gate.policy, ctx.state, step.action, now=step.action.at), pending)
         step.realm = ctx.realm(step.verdict.level)
         if step.verdict.ruling in ("allow",) or not ctx.gate.enforce:
