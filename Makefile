@@ -26,7 +26,7 @@ QUIET_PIP := --quiet --quiet --disable-pip-version-check --no-input --no-deps
 FRAMEWORK ?= plain
 DEMO_ENV := $(if $(filter plain,$(FRAMEWORK)),$(CORE),$(FRAMEWORKS))
 
-.PHONY: help demo test check bench bench-peers check-bench docs test-frameworks check-frameworks format constraints clean nightly
+.PHONY: help demo test check bench bench-peers check-bench docs test-frameworks check-frameworks real-model format constraints clean nightly
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: $(CORE)/.installed ## Run every benchmark; fails when one cannot run
 
 bench-peers: $(BENCH)/.installed ## Run the benchmarks that need other worlds and peers (AgentDojo, other gates)
 	@$(BBIN)/python bench/run.py --peers
+
+real-model: $(FRAMEWORKS)/.installed ## Play the desk with a real model, gate off and on (ROADWORTHY_MODEL_BASE_URL, ROADWORTHY_MODEL; ARGS=--help)
+	@PYTHONPATH=bench $(FBIN)/python -W ignore -m real_model $(ARGS)
 
 check-bench: $(BENCH)/.installed ## Types of what imports AgentDojo
 	$(BIN)/pyright -p pyright.bench.json
