@@ -259,6 +259,29 @@ class TestDelegation:
         assert (texts(ledger, "heard"), texts(ledger, "said")) == (["20 euro back"], ["Done."])
 
     @both
+    def test_an_agent_that_nobody_names_is_guarded_in_the_tool_that_asks_it(
+        self, shop: Shop, ledger: Ledger, use_async: bool
+    ) -> None:
+        law = CONTRACT.replace(
+            "tools:\n", "tools:\n  ask_helper: {effect: compute, args: {question: string}, returns: string}\n", 1
+        ).replace("tools: [shop.find_order,", "tools: [ask_helper, shop.find_order,", 1)
+        frozen = ("shop_refund", {"order_no": "frozen", "amount": 20})
+        helpers = {"helper": create(model(Turns([frozen, REFUND], "Helped.")), tools(shop), name="helper")}
+
+        def ask_helper(question: str) -> str:
+            """Ask the helper."""
+            return said(helpers["helper"].invoke(ask(question)))
+
+        async def aask_helper(question: str) -> str:
+            return said(await helpers["helper"].ainvoke(ask(question)))
+
+        tool = StructuredTool.from_function(ask_helper, aask_helper)
+        one = create(model(Turns([("ask_helper", {"question": "Please help."})], "Done.")), [tool], name="desk")
+        run(guard(one, Gate(Contract.loads(law), ledger)), use_async)
+        assert [args["order_no"] for name, args in shop.did if name == "refund"] == [REFUND[1]["order_no"]]
+        assert [tool for _, tool in asked_by(ledger)] == ["ask_helper", "shop.refund", "shop.refund"]
+
+    @both
     def test_branches_side_by_side(self, gate: Gate, shop: Shop, ledger: Ledger, use_async: bool) -> None:
         workers = create(
             model(Turns(*[[("shop_find_order", {"order_no": number})] for number in "123"], *["ok"] * 3)),
