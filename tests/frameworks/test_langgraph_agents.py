@@ -278,7 +278,7 @@ class TestDelegation:
         tool = StructuredTool.from_function(ask_helper, aask_helper)
         one = create(model(Turns([("ask_helper", {"question": "Please help."})], "Done.")), [tool], name="desk")
         run(guard(one, Gate(Contract.loads(law), ledger)), use_async)
-        assert [args["order_no"] for name, args in shop.did if name == "refund"] == [REFUND[1]["order_no"]]
+        assert [args["order_no"] for name, args in shop.did if name == "refund"] == ["7"]
         assert [tool for _, tool in asked_by(ledger)] == ["ask_helper", "shop.refund", "shop.refund"]
 
     @both

@@ -61,14 +61,14 @@ G = TypeVar("G")
 def guard(agent: G, gate: Gate, *, messages_key: str = "messages", handovers: Collection[str] = ()) -> G:
     """Put all tools of a compiled graph, or of one `ToolNode`, behind the gate. Changes it and hands it back.
 
-    Every `ToolNode` of the graph, of its subgraphs and of agents that its tools ask is gated, whatever it is wrapped in,
-    and so is one that a node's function refers to by name; each invocation is tied to its run. In graphs of `create_agent` the model is offered
-    `ask_user` and `escalate`, too. A function that a node calls by itself, and a `ToolNode` that it makes while it
-    runs, cannot be seen from outside: put `@gated(gate)` on the function. `handovers` names tools that do nothing but
-    give way to another agent, by a `Command` or by asking it: they are recorded as handovers and are no actions, and
-    the tools of a graph that such a tool asks are gated, too. Raises UsageError where there is no `ToolNode` to gate,
-    for a kind of `ToolNode` that runs tools in a way of its own, and for tools that run at the model's provider, which
-    no gate can see.
+    Every `ToolNode` of the graph, of its subgraphs and of agents that its tools ask is gated, whatever it is wrapped
+    in, and so is one that a node's function refers to by name; each invocation is tied to its run. In graphs of
+    `create_agent` the model is offered `ask_user` and `escalate`, too. A function that a node calls by itself, and a
+    `ToolNode` that it makes while it runs, cannot be seen from outside: put `@gated(gate)` on the function.
+    `handovers` names tools that do nothing but give way to another agent, by a `Command` or by asking it: they are
+    recorded as handovers and are no actions. Raises UsageError where there is no `ToolNode` to gate, for a kind of
+    `ToolNode` that runs tools in a way of its own, and for tools that run at the model's provider, which no gate can
+    see.
     """
     _guard(agent, gate, messages_key, handovers)
     return agent
