@@ -114,6 +114,30 @@ def test_a_call_of_another_process_between_decision_and_intent_bites(
     assert gate.run(id="t", principal="bot").state.counts["pay"] == 1
 
 
+def test_another_thread_that_learns_of_it_first_hides_it_from_no_call(
+    ledger: Ledger, gate: Gate, tmp_path: Path
+) -> None:
+    done: list[str] = []
+
+    class Meddled(Ledger):
+        """Another process pays just before our intent is written, and another call of this process comes to know."""
+
+        def append(self, drafts: Sequence[Draft], guards: Sequence[Guard] = ()) -> Sequence[Entry]:
+            if done or not any(d.kind == "intent" for d in drafts):
+                return super().append(drafts, guards)
+            done.append(gate.run(id="t", principal="bot").call("pay", {"n": 1}, pay).status)
+            written = super().append(drafts, guards)
+            done.append(mine.call("look", {"x": "a"}, look).status)
+            return written
+
+    gate.run(id="t", principal="bot", capability="c", subject="C-1")
+    with Meddled.open(tmp_path / "runs.db") as meddled:
+        mine = Gate(CONTRACT, meddled).run(id="t", principal="bot")
+        assert (mine.call("pay", {"n": 2}, pay).status, mine.call("look", {"x": "b"}, look).status) == ("denied", "ok")
+        assert done == ["ok", "ok"]
+        assert mine.state.counts["pay"] == 1
+
+
 def test_facts_may_be_added_and_never_changed(gate: Gate, tmp_path: Path) -> None:
     first = gate.run(id="t", principal="bot", capability="c")
     assert first.call("look", {"x": "eve"}, look).ok
