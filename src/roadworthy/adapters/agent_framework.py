@@ -27,6 +27,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel
 
 from roadworthy.adapters import driving
+from roadworthy.adapters.armed import armed, carried, unarmed
 from roadworthy.adapters.calls import OFFERED, abring, inside_tool, refuse_hosted
 from roadworthy.adapters.replies import allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
@@ -121,7 +122,7 @@ def guard(agent: A, gate: Gate) -> A:
         for e in OFFERED
         if e.name not in names
     ]
-    guarded.default_options["tools"] = [*own, *offered]
+    guarded.default_options["tools"] = [*(_kept(tool) for tool in own), *offered]
     more = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     guarded.__class__ = type(kind.__name__, (kind,), {**more, "roadworthy_gate": gate, "run": _run(kind, gate)})
     return guarded
@@ -149,6 +150,15 @@ async def adrive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
     return await driving.adrive(run, start, go)
 
 
+def _kept(tool: Any) -> Any:
+    """A tool as it lies in a guarded agent: whoever calls it there, around the model, runs into the tripwire."""
+    if not isinstance(tool, FunctionTool) or tool.func is None or tool.func is _never:
+        return tool
+    kept: Any = copy.copy(cast("Any", tool))
+    kept.func = armed(kept.func, kept.name)
+    return kept
+
+
 def _never(**_: Any) -> str:
     raise AssertionError("the gate answers calls of what it offers by itself")
 
@@ -164,7 +174,7 @@ def _check(gate: Gate, tools: Sequence[Any]) -> None:
                 f"the tool {tool.name!r} is carried out by somebody else, past the gate: give it a function"
             )
         elif getattr(tool.func, "__qualname__", "").endswith("as_tool.<locals>._agent_wrapper"):
-            inner = inspect.getclosurevars(cast("Any", tool.func)).nonlocals.get("self")
+            inner = inspect.getclosurevars(unarmed(tool.func)).nonlocals.get("self")
             guard(cast("Any", inner), gate)
 
 
@@ -204,7 +214,9 @@ class _Calls(FunctionMiddleware):
         async def run_tool(**args: Any) -> Any:
             context.arguments = args
             # The tool itself, since the framework would make a text of its result, and of its exceptions, too.
-            return _plain(await tool.invoke(arguments=args, context=context, tool_call_id=call_id, skip_parsing=True))
+            with carried():
+                coming = tool.invoke(arguments=args, context=context, tool_call_id=call_id, skip_parsing=True)
+                return _plain(await coming)
 
         given: Any = context.arguments
         args: object = given.model_dump(exclude_unset=True) if isinstance(given, BaseModel) else given

@@ -232,6 +232,7 @@ class _Guarding:
             more = {**names, "roadworthy_gate": self.gate, "get_all_tools": _all_gated(kind, self)}
             agent.__class__ = type(kind.__name__, (kind,), more)
         gate = cast("Gate", cast("Any", type(agent)).roadworthy_gate)
+        agent.tools = [_by_hand(tool, gate) if isinstance(tool, FunctionTool) else tool for tool in agent.tools]
         # Fields that may have been set anew since, as in a clone.
         agent.handoffs = [
             _gated_handoff(h, agent, gate) if isinstance(h, Handoff) and _has_code(h) else h for h in agent.handoffs
@@ -308,7 +309,24 @@ def _all_gated(kind: type[Any], guarding: _Guarding) -> Callable[..., Any]:
     return get_all_tools
 
 
+def _by_hand(tool: FunctionTool, gate: Gate) -> FunctionTool:
+    """A tool as it lies in a guarded agent. Whoever calls it there, around the model, comes to the gate, too."""
+    if hasattr(tool, "roadworthy_source"):
+        return tool
+    inner = set_function_tool_failure_error_function(copy.copy(tool), None)
+
+    async def on_invoke_tool(ctx: Any, given: str) -> str:
+        return await _bringing(inner, gate, _Turn(), tool.name)(ctx, given)
+
+    kept = copy.copy(tool)
+    kept.on_invoke_tool = on_invoke_tool
+    cast("Any", kept).roadworthy_source = lambda: tool
+    return kept
+
+
 def _gated(tool: FunctionTool, gate: Gate, turn: _Turn) -> FunctionTool:
+    source: Any = getattr(tool, "roadworthy_source", None)
+    tool = source() if source is not None else tool
     # The SDK would make a text of an exception, and hand it to the gate as if it were a result.
     inner = set_function_tool_failure_error_function(copy.copy(tool), None)
     gated = copy.copy(tool)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -31,6 +32,7 @@ from pydantic import BaseModel
 from pydantic_core import SchemaValidator, core_schema
 
 from roadworthy.adapters import driving
+from roadworthy.adapters.armed import armed, carried
 from roadworthy.adapters.calls import OFFERED, abring, inside_tool, refuse_hosted
 from roadworthy.adapters.replies import allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
@@ -45,7 +47,7 @@ try:
     from pydantic_ai.models import CompletedStreamedResponse, Model
     from pydantic_ai.models.wrapper import WrapperModel
     from pydantic_ai.tools import ToolDefinition
-    from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
+    from pydantic_ai.toolsets import AbstractToolset, FunctionToolset, ToolsetTool, WrapperToolset
 except ImportError as error:
     raise UsageError(
         "Pydantic AI is not installed, or older than the oldest that is known here: "
@@ -106,6 +108,7 @@ def guard(agent: A, gate: Gate) -> A:
     _refuse_native(gate, getattr(guarded, "_cap_native_tools", ()))
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     more = {**names, "roadworthy_gate": gate, "iter": _iter(kind, gate), "realtime": _no_realtime}
+    _arm(guarded)
     guarded.__class__ = type(kind.__name__, (kind,), more)
     return guarded
 
@@ -137,12 +140,32 @@ def _iter(kind: type[Any], gate: Gate) -> Any:
     @contextlib.asynccontextmanager
     async def iter(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
         turn = _Turn()
+        _arm(self)  # what was added since
         kwargs["capabilities"] = [*(kwargs.get("capabilities") or ()), _Guarding(gate=gate, turn=turn)]
         async with kind.iter(self, *args, **kwargs) as running:
             yield running
         turn.raise_broken()  # an output came beside the call that broke, and nobody has asked the model since
 
     return iter
+
+
+def _arm(agent: Any) -> None:
+    """Put the functions of an agent's tools behind the tripwire, where they lie."""
+
+    def visit(toolset: AbstractToolset[Any]) -> None:
+        if not isinstance(toolset, FunctionToolset):
+            return
+        tools = cast("FunctionToolset[Any]", toolset).tools
+        for key, tool in list(tools.items()):
+            function = armed(tool.function, tool.name)
+            if function is not tool.function:
+                kept = copy.copy(tool)  # an agent without a gate may have the same one
+                kept.function, kept.function_schema = function, replace(tool.function_schema, function=function)
+                tools[key] = kept
+
+    for toolset in (agent._function_toolset, *agent._user_toolsets, *agent._cap_toolsets):
+        if isinstance(toolset, AbstractToolset):
+            cast("AbstractToolset[Any]", toolset).apply(visit)
 
 
 def _no_realtime(self: Any, *_: Any, **__: Any) -> Any:
@@ -232,7 +255,8 @@ class _GatedToolset(WrapperToolset[Any]):
                 checked = known.args_validator_func(ctx, **typed)
                 if asyncio.iscoroutine(checked):
                     await checked
-            return _plain(await wrapped.call_tool(name, typed, ctx, known))
+            with carried():
+                return _plain(await wrapped.call_tool(name, typed, ctx, known))
 
         try:
             outcome = await abring(
