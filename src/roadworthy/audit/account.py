@@ -23,7 +23,10 @@ from roadworthy.gate import budgets
 from roadworthy.gate.people.questions import TRIAL
 from roadworthy.gate.replay import root_of
 from roadworthy.gate.signed import Standing, standing
+from roadworthy.ledger.agents import told_of
+from roadworthy.ledger.between import between_agents
 from roadworthy.ledger.store import Ledger
+from roadworthy.ledger.withheld import marked
 
 Body: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
@@ -113,6 +116,8 @@ class Deed:
     call: str
     subject: str | None
     capability: str | None
+    agent: str | None = None
+    """Which agent of the application asked, where it has several."""
     ruling: str = ""
     level: str = ""
     watched: bool = False
@@ -249,6 +254,8 @@ class Account:
     """Erasures, exports, prunings, new keys."""
     story: list[Told] = field(default_factory=list[Told])
     story_left_out: int = 0
+    of_the_run: list[Entry] = field(default_factory=list[Entry])
+    """The entries that the story tells."""
     names: list[str] = field(default_factory=list[str])
     """The runs."""
 
@@ -368,7 +375,7 @@ class _Gathering:
 
     def _note(self, entry: Entry, told: _RunTold) -> None:
         made, body, kind = self.made, entry.body, entry.kind
-        if kind == "handover":
+        if kind == "handover" and not between_agents(body):
             made.handovers.add(
                 entry.at, entry.seq, _told(entry, "handed over", f"to {body.get('to')}: {_words(entry, 'reason')}")
             )
@@ -401,7 +408,8 @@ class _Gathering:
                 self.taken[one.account] = self.taken.get(one.account, Decimal(0)) - one.amount
         if made.run is not None:
             if len(made.story) < MOST_STORY:
-                made.story += _in_words(entry)
+                made.story += in_words(entry)
+                made.of_the_run.append(entry)
             else:
                 made.story_left_out += 1
 
@@ -552,9 +560,10 @@ class _RunTold:
             seq=entry.seq,
             world=entry.world,
             tool=tool,
-            call=_call(tool, _field(entry, "args")),
+            call=call_text(entry),
             subject=body.get("subject"),
             capability=body.get("capability"),
+            agent=body.get("agent"),
         )
 
     def _verdict(self, entry: Entry, deed: Deed) -> None:
@@ -660,17 +669,32 @@ def _beginning(body: Body) -> str:
     return text_of(f"{agent}, contract version {version} ({digest[:12]}){who}{whom}{open_now}{loose}{more}")
 
 
-def _in_words(entry: Entry) -> Iterable[Told]:
+def call_text(entry: Entry) -> str:
+    """The call that an `action` entry tells of."""
+    return _call(str(_field(entry, "tool")), _field(entry, "args"))
+
+
+def _graph(body: Body) -> str:
+    """How an application is put together, or which way it went, in short."""
+    if "graph" in body:
+        nodes = cast("Sequence[object]", cast("Body", body["graph"]).get("nodes") or ())
+    else:
+        nodes = [step.get("node") for step in cast("Sequence[Body]", body["path"])]
+    return text_of(f"{body.get('source')}: {', '.join(map(str, nodes))}")
+
+
+def in_words(entry: Entry) -> Iterable[Told]:
     """One entry of a run's story."""
     body, kind = entry.body, entry.kind
     if kind == "heard":
         yield _told(entry, "user", _words(entry, "text"))
     elif kind == "said":
         note = "held back: the user has not seen it" if body.get("status") == "denied" else ""
-        yield _told(entry, "agent", _words(entry, "text"), more=note)
+        yield _told(entry, "agent", _words(entry, "text"), by=body.get("agent"), more=note)
     elif kind == "action":
         why = f"by the gate itself ({body['by']})" if "by" in body else ""
-        yield _told(entry, "calls", _call(str(_field(entry, "tool")), _field(entry, "args")), more=why)
+        who = f"asked by {body['agent']}" if "agent" in body else ""
+        yield _told(entry, "calls", call_text(entry), more=why or who)
     elif kind == "verdict":
         reasons = cast("Sequence[Body]", body.get("reasons") or ())
         why = " ".join(f"{r.get('rule')}: {r.get('text', _missing(entry))}" for r in reasons)
@@ -682,6 +706,12 @@ def _in_words(entry: Entry) -> Iterable[Told]:
     elif kind == "outcome":
         value = body.get("value", _field(entry, "text"))
         yield _told(entry, str(body.get("status")), text_of(value), more=str(body.get("done", "")))
+    elif kind == "handover" and between_agents(body):
+        shown = marked(entry)
+        text = shown.body.get("text") if "returned" in body else f"{shown.body.get('agent')}{told_of(shown)}"
+        yield _told(entry, "back" if "returned" in body else "agents", text_of(text or ""))
+    elif kind == "observation" and ("graph" in body or "path" in body):
+        yield _told(entry, "graph" if "graph" in body else "way", _graph(body))
     elif kind == "handover":
         to = f"to {body['to']}: " if "to" in body else ""
         yield _told(entry, "handed over", f"{to}{_words(entry, 'reason')}", by=body.get("by"))

@@ -103,7 +103,7 @@ def described(drawing: Drawing) -> str:
     counted: dict[str, Counter[str]] = {}
     for mark in drawing.marks:
         counted.setdefault(mark.node, Counter())[mark.verdict] += mark.count
-    for node, said in counted.items():
+    for node, said in ((one.id, counted[one.id]) for one in drawing.nodes if one.id in counted):
         told = ", ".join(f"{count} {_WORDS[word]}" for word, count in said.items())
         lines.append(f"Calls of {names[node]}: {told}.")
     return "\n".join(visible(line, lines=False) for line in lines)

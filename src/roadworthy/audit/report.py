@@ -9,7 +9,11 @@ from functools import cache
 from typing import Final
 
 from roadworthy.audit.account import Account
+from roadworthy.audit.drawing import MOST as MOST_NODES
+from roadworthy.audit.drawing import Drawing, described, draw
 from roadworthy.audit.redecide import Decision, Redecided
+from roadworthy.audit.talk import kind_of, map_of, talk_of
+from roadworthy.core.types import Entry
 from roadworthy.pages.paper import Pages
 from roadworthy.verify_ledger import Report as Check
 from roadworthy.verify_ledger import told
@@ -70,6 +74,7 @@ def render(
         "report.html.j2",
         "contract.css",
         "report.css",
+        "drawing.css",
         account=account,
         source=source,
         at=at,
@@ -77,12 +82,42 @@ def render(
         lines=_lines(check),
         again=again,
         wrong=wrong,
+        talk=talk_of(account.of_the_run),
+        drawn=[_drawn(drawing, f"drawn-{n}") for n, drawing in enumerate(_drawings(account.of_the_run))],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A drawing on the page."""
+
+    title: str
+    svg: str | None
+    """Safe as it is; None for one that is too large."""
+    words: Sequence[str]
+
+
+def _drawings(entries: Sequence[Entry]) -> Sequence[Drawing]:
+    agents = map_of(entries)
+    return [agents] if agents is not None else []
+
+
+def _drawn(drawing: Drawing, name: str) -> Drawn:
+    svg = draw(drawing, name=name) if len(drawing.nodes) <= MOST_NODES else None
+    return Drawn(title=drawing.title, svg=svg, words=described(drawing).split("\n"))
 
 
 @cache
 def _pages() -> Pages:
-    filters = {"time": _time, "day": _day, "number": _number, "plural": _plural, "states": _states, "mark": _mark}
+    filters = {
+        "time": _time,
+        "day": _day,
+        "number": _number,
+        "plural": _plural,
+        "states": _states,
+        "mark": _mark,
+        "kind": kind_of,
+    }
     return Pages("roadworthy.audit", filters=filters)
 
 
