@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
+from urllib.parse import urlsplit
+
+from roadworthy.adapters.model.streams import assembling, event_of
 
 Script = Callable[[str, Mapping[str, Any]], Any]
 """What is answered to a path and a body: an object; `(status, object)`; or a list of bytes, which are streamed."""
@@ -52,7 +56,7 @@ def scripted_upstream(script: Script) -> Generator[ScriptedUpstream]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         upstream = ScriptedUpstream(url=f"http://127.0.0.1:{server.server_port}/v1")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield upstream
@@ -77,3 +81,80 @@ def chat(content: str | None = None, *calls: tuple[str, str, dict[str, Any]], to
         "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}],
         "usage": {"prompt_tokens": tokens - 2, "completion_tokens": 2, "total_tokens": tokens},
     }
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def ask(
+    url: str,
+    body: Mapping[str, Any] | bytes | None,
+    path: str = "chat/completions",
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, dict[str, Any]]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    try:
+        connection.request("GET" if data is None else "POST", f"{parts.path}/{path}", data, dict(headers or {}))
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def said(answer: tuple[int, dict[str, Any]]) -> str:
+    status, body = answer
+    assert status == 200, body
+    return body["choices"][0]["message"]["content"]
+
+
+def stream(url: str, body: Mapping[str, Any], path: str = "chat/completions") -> tuple[int, bytes]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    try:
+        connection.request("POST", f"{parts.path}/{path}", json.dumps({**body, "stream": True}))
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def put_together(path: str, data: bytes | Iterable[bytes], *, usage: bool = True) -> dict[str, Any] | None:
+    whole = assembling(path, usage=usage)
+    text = data if isinstance(data, bytes) else b"".join(data)
+    for block in text.split(b"\n\n"):
+        if block:
+            assert not whole.ended
+            whole.feed(event_of(block.split(b"\n")))
+    assert whole.ended
+    return whole.whole()
+
+
+def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
+    made = {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "scripted-1",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        **more,
+    }
+    return f"data: {json.dumps(made)}\n\n".encode()
+
+
+DONE = b"data: [DONE]\n\n"
+USAGE: dict[str, Any] = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+TOOL_CALL = [
+    b": the server is awake\n\n",
+    chunk({"role": "assistant", "content": None}),
+    chunk({"tool_calls": [{"index": 0, "id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}]}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a": '}}]}),
+    chunk({"tool_calls": [{"index": 1, "id": "t2", "type": "function", "function": {"name": "g", "arguments": ""}}]}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+    chunk({"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]}),
+    chunk({}, "tool_calls"),
+    chunk({}, choices=[], usage=USAGE),
+    DONE,
+]

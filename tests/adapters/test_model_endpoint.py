@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import stat
@@ -12,38 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from scripted_upstream import chat, scripted_upstream
+from tests.adapters.scripted_upstream import ask, chat, said, scripted_upstream, user
 
 from roadworthy.adapters.model.endpoint import ModelEndpoint
 from roadworthy.adapters.model.upstream import Upstream
 from roadworthy.core.errors import UsageError
-
-
-def user(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": text}
-
-
-def ask(
-    url: str,
-    body: Mapping[str, Any] | bytes | None,
-    path: str = "chat/completions",
-    headers: Mapping[str, str] | None = None,
-) -> tuple[int, dict[str, Any]]:
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    try:
-        connection.request("GET" if data is None else "POST", f"{parts.path}/{path}", data, dict(headers or {}))
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
-
-
-def said(answer: tuple[int, dict[str, Any]]) -> str:
-    status, body = answer
-    assert status == 200, body
-    return body["choices"][0]["message"]["content"]
 
 
 def counting(path: str, body: Mapping[str, Any]) -> dict[str, Any]:

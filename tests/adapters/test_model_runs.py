@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_upstream import chat, scripted_upstream
-from test_model_endpoint import ask, user
-from test_model_streams import DONE, TOOL_CALL, put_together, stream
+from tests.adapters.scripted_upstream import DONE, TOOL_CALL, ask, chat, put_together, scripted_upstream, stream, user
 from tests.gate.office import LAW, PEOPLE, Office
 
 from roadworthy import Contract, Suspended

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,39 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_upstream import chat, scripted_upstream
+from tests.adapters.scripted_upstream import DONE, TOOL_CALL, USAGE, chat, put_together, scripted_upstream, stream
 
 from roadworthy.adapters.model.endpoint import ModelEndpoint
-from roadworthy.adapters.model.streams import assembling, event_of, told_again
+from roadworthy.adapters.model.streams import told_again
 from roadworthy.adapters.model.upstream import Upstream
 
-
-def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
-    made = {
-        "id": "c1",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "scripted-1",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-        **more,
-    }
-    return f"data: {json.dumps(made)}\n\n".encode()
-
-
-DONE = b"data: [DONE]\n\n"
-USAGE: dict[str, Any] = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
-TOOL_CALL = [
-    b": the server is awake\n\n",
-    chunk({"role": "assistant", "content": None}),
-    chunk({"tool_calls": [{"index": 0, "id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}]}),
-    chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a": '}}]}),
-    chunk({"tool_calls": [{"index": 1, "id": "t2", "type": "function", "function": {"name": "g", "arguments": ""}}]}),
-    chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
-    chunk({"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]}),
-    chunk({}, "tool_calls"),
-    chunk({}, choices=[], usage=USAGE),
-    DONE,
-]
 ASSEMBLED: dict[str, Any] = {
     "id": "c1",
     "object": "chat.completion",
@@ -66,28 +38,6 @@ ASSEMBLED: dict[str, Any] = {
     ],
     "usage": USAGE,
 }
-
-
-def stream(url: str, body: Mapping[str, Any], path: str = "chat/completions") -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-    try:
-        connection.request("POST", f"{parts.path}/{path}", json.dumps({**body, "stream": True}))
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
-def put_together(path: str, data: bytes | Iterable[bytes], *, usage: bool = True) -> dict[str, Any] | None:
-    whole = assembling(path, usage=usage)
-    text = data if isinstance(data, bytes) else b"".join(data)
-    for block in text.split(b"\n\n"):
-        if block:
-            assert not whole.ended
-            whole.feed(event_of(block.split(b"\n")))
-    assert whole.ended
-    return whole.whole()
 
 
 def test_a_stream_passes_as_it_comes_and_is_replayed_in_pieces_and_in_whole(tmp_path: Path) -> None:

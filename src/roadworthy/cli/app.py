@@ -52,6 +52,7 @@ VERBS: Mapping[str, Verb] = {
     "stop": Verb(module="roadworthy.cli.stop", about="Stop an agent, or one capability, at its next action."),
     "undo": Verb(module="roadworthy.cli.undo", about="Take back what a run has done."),
     "proxy": Verb(module="roadworthy.cli.proxy", about="Put a gate in front of an MCP server, for any client."),
+    "model": Verb(module="roadworthy.cli.model", about="Record what a model answers, and replay it without the model."),
     "people": Verb(module="roadworthy.cli.people", about="Say who may decide what, and make the keys that prove it."),
     "contract": Verb(module="roadworthy.cli.contract", about="Sign a contract, or put it on a page for people."),
     "ledger": Verb(module="roadworthy.cli.ledger.app", about="Read what an agent did, and prove it unchanged."),

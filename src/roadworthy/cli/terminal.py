@@ -6,6 +6,7 @@ Everything that came from a user, a model or a tool goes through `shown` before 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,20 @@ def shown(text: str, *, lines: bool = True) -> str:
     `lines=False` keeps the result on one line.
     """
     return visible(text.replace("\t", "    "), lines=lines)
+
+
+class _Shown(logging.Formatter):
+    """Log lines as people may see them: what strangers say is in some of them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
+def log_to_standard_error() -> None:
+    """Warnings of whatever runs here, for verbs that serve until they are told to end."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Shown("roadworthy: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def json_line(value: Mapping[str, Any]) -> None:

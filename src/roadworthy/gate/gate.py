@@ -465,6 +465,18 @@ class Gate:
         core.journal = Journal(readable(self.ledger.entries(run=run)))
         return handle
 
+    def asking(self, run: str) -> Run | None:
+        """A run that another process drives, so that models can be asked for it here; None for one that is not there.
+
+        What they answered in drives that have ended comes back first. Nothing else is to be done with this handle.
+        """
+        entries = list(self.ledger.entries(run=run))
+        if not entries:
+            return None
+        core = self._reopened(run, entries)
+        core.journal = Journal(readable(entries))
+        return Run(self, core, ask_user=None)
+
     def settle(self, run: str) -> int:
         """Carry out what people have decided about a run's held actions; how many were settled. For workers."""
         core = self._known(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from roadworthy.adapters.model.asked import Asked
@@ -15,12 +15,16 @@ from roadworthy.gate.chat_spans import ChatSpan, chat_span
 from roadworthy.gate.models import Used
 from roadworthy.gate.run import Run
 
+LateRun = Callable[[], Run | None]
+"""Finds a run that others begin; None while it is not there."""
+
 
 class Conversation:
     """What is known of it, and what it may still use. Safe to share between threads."""
 
-    def __init__(self, run: Run | None, trial: int, prices: Mapping[str, Price]) -> None:
-        self.run = run
+    def __init__(self, run: Run | LateRun | None, trial: int, prices: Mapping[str, Price]) -> None:
+        self._late = None if run is None or isinstance(run, Run) else run
+        self.run = run if isinstance(run, Run) else None
         self.trial = trial
         self.name = secrets.token_hex(4)
         self._secret = secrets.token_urlsafe(24)
@@ -36,6 +40,14 @@ class Conversation:
     def opens(self, secret: str) -> bool:
         """Whether this is the second half of the token; it takes as long for a wrong one."""
         return secrets.compare_digest(secret.encode("utf-8", "surrogateescape"), self._secret.encode())
+
+    def without_run(self) -> Response | None:
+        """Why nothing is asked before the run has begun; None where it has. Raises LedgerError."""
+        if self.run is None and self._late is not None:
+            self.run = self._late()
+            if self.run is None:
+                return refused(403, "run", "the run is not in the ledger yet: open it before you ask the model for it")
+        return None
 
     def begin(self, asked: Asked) -> int:
         """How often the same was asked before; from now on, once more."""

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, Self, cast
 
 from roadworthy.adapters.model.asked import PATHS, Asked, asked_of
 from roadworthy.adapters.model.cassette import Cassette, Recording
-from roadworthy.adapters.model.conversation import Conversation, Unmetered
+from roadworthy.adapters.model.conversation import Conversation, LateRun, Unmetered
 from roadworthy.adapters.model.difference import differences
 from roadworthy.adapters.model.prices import Price
 from roadworthy.adapters.model.serving import Doorway, LoopbackServer, Request, Response, refused
@@ -80,6 +80,8 @@ class ModelEndpoint:
         self._port = port
         self._prices = dict(prices or {})
         self._conversations: dict[str, Conversation] = {}
+        self.missed = 0
+        """How often something was asked in a replay that is not recorded."""
         self._guard = threading.Lock()
         self._server: LoopbackServer | None = None
 
@@ -103,7 +105,7 @@ class ModelEndpoint:
             self._server.close()
             self._server = None
 
-    def url(self, run: Run | None = None, *, trial: int = 0) -> str:
+    def url(self, run: Run | LateRun | None = None, *, trial: int = 0) -> str:
         """A base URL for one conversation, with a token of its own: give it to the client with any API key.
 
         `run`: the run that the model is asked for. Its budgets hold, and when it is driven again, what the model
@@ -124,7 +126,7 @@ class ModelEndpoint:
             self._conversations.pop(name, None)
 
     @contextmanager
-    def conversation(self, run: Run | None = None, *, trial: int = 0) -> Generator[str]:
+    def conversation(self, run: Run | LateRun | None = None, *, trial: int = 0) -> Generator[str]:
         """`url` for the `with` block, and `close_url` after it."""
         url = self.url(run, trial=trial)
         try:
@@ -159,6 +161,13 @@ class ModelEndpoint:
             return refused(400, "body", "the body is no JSON")
         if not isinstance(body, dict):
             return refused(400, "body", "the body is no JSON object")
+        try:
+            refusal = talk.without_run()
+        except LedgerError as error:
+            _log.error("%s", error)
+            return refused(503, "ledger", f"the run cannot be read: {error.text}")
+        if refusal is not None:
+            return refusal
         known = cast("dict[str, Any]", body)
         return self._answer(talk, asked_of(path, known), known, request)
 
@@ -285,6 +294,8 @@ class ModelEndpoint:
         else:
             told = "\n".join(f"  {line}" for line in differences(near.asked, asked))
             text += f". It differs from the nearest recording, {near.asked.key[:12]}, in:\n{told}"
+        with self._guard:
+            self.missed += 1
         _log.warning("%s", visible(text))
         return refused(404, "not_recorded", text)
 
