@@ -19,7 +19,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.callbacks.base import BaseCallbackManager
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphBubbleUp, ParentCommand
+from langgraph.errors import GraphBubbleUp, GraphInterrupt, ParentCommand
 from langgraph.types import Command, Send
 
 from roadworthy.adapters.langgraph_layout import ENDS, Layout, own_name
@@ -111,6 +111,8 @@ class Trail(BaseCallbackHandler):
         self._goes_on = goes_on
         """The turn goes on where it was interrupted: work that is not back yet is the same work."""
         self._parts: dict[UUID, _Part] = {}
+        self.paused = False
+        """The turn waits to go on where it is, and is not at its end."""
         self._begun: set[str] = set()
         """The steps that were begun in this turn."""
         self._asked: dict[str, str] = {}
@@ -283,6 +285,8 @@ class Trail(BaseCallbackHandler):
                 return
             if part.kind == "node":
                 self._left(part, outputs)
+            elif part.within("node") is None and self.path and not self.paused:
+                self.path.append({"node": ENDS[1]})
             if part.work is not None:
                 self._waiting.append(_Back(key=part.work, text=_last_words(outputs)))
 
@@ -290,6 +294,7 @@ class Trail(BaseCallbackHandler):
         """It has raised something, as it does to send control out of a graph."""
         with self._lock:
             part = self._forget(run_id)
+            self.paused = self.paused or isinstance(error, GraphInterrupt)
             command = error.args[0] if isinstance(error, ParentCommand) and error.args else None
             if part is not None and part.work is not None and not isinstance(error, GraphBubbleUp | Suspended):
                 self._waiting.append(_Back(key=part.work, text=""))  # it failed, and nobody works on it any more

@@ -28,6 +28,8 @@ from roadworthy.gate.run import Run, current_run
 logger = logging.getLogger("roadworthy.adapters")
 
 T = TypeVar("T")
+_PAUSED = "__interrupt__"
+"""What a graph says beside its values when it waits to go on."""
 EVENTS = "__roadworthy_events"
 """Says in `configurable` that events are made of a stream."""
 Extra = Sequence[BaseMessage]
@@ -274,6 +276,7 @@ class Turn:
 
     def look(self, chunk: Any) -> None:
         """Remember the latest reply that passes by, in whichever form the stream has."""
+        self.look_for_pause(chunk)
         if isinstance(chunk, AIMessageChunk):
             known, text = self.tokens
             self.tokens = (chunk.id, (text if chunk.id == known else "") + str(chunk.text))
@@ -292,6 +295,11 @@ class Turn:
             for inner in cast("tuple[Any, ...]", chunk):
                 if isinstance(inner, Mapping | AIMessage | tuple):
                     self.look(inner)
+
+    def look_for_pause(self, values: Any) -> None:
+        """Remember that the graph waits before its next node."""
+        if self.trail is not None and isinstance(values, Mapping) and _PAUSED in values:
+            self.trail.paused = True
 
     def end(self) -> None:
         """Where nothing is held back: the reply passes the gate before the last chunk goes out."""
@@ -333,6 +341,7 @@ class HeldStream:
     def take(self, chunk: Any) -> list[Any]:
         """What may go out now that a chunk has come."""
         space_of, mode, payload = self.shape.read(chunk)
+        self.turn.look_for_pause(payload)
         if mode == "values" and not space_of:
             if not self._began:
                 self._began = True
