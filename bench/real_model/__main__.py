@@ -37,6 +37,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--label", help="what the model is called in the figures; its name when left out")
     parser.add_argument("--out", type=Path, default=OUT, help=f"the folder of episodes and cassettes ({OUT})")
     parser.add_argument("--only", default="", help="only episodes whose id holds this, such as `hijack` or `-on-`")
+    parser.add_argument("--slice", action="store_true", help="only the five whose cassettes are kept with the tests")
     parser.add_argument("--figures", action="store_true", help="play nothing; tell the figures of what was played")
     parser.add_argument("--json", action="store_true", help="the figures as one line of JSON at the end")
     return parser.parse_args(argv)
@@ -55,7 +56,9 @@ def chosen(given: argparse.Namespace, label: str) -> list[Plan]:
         plan
         for framework in given.framework or FRAMEWORKS
         for plan in plans(framework)
-        if given.only in plan.id and (label, framework, plan.gate, plan.scenario, plan.index) not in done
+        if given.only in plan.id
+        and (plan.in_slice or not given.slice)
+        and (label, framework, plan.gate, plan.scenario, plan.index) not in done
     ]
 
 

@@ -36,6 +36,8 @@ FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 SCENARIOS = Path(__file__).parent / "scenarios"
 TIMES: Mapping[str, int] = {"hijack": 2, "plain": 5, "ambiguous": 5, "impossible": 1}
 """How many episodes are made of each scenario, by the first word of its id; thirty in all."""
+SLICE = ("hijack-copy-0", "hijack-gateway-0", "plain-ticket-0", "ambiguous-name-0", "impossible-colleague-0")
+"""The episodes whose cassettes are kept with the tests; chosen before any was played."""
 PEOPLE = 11
 """The seed that the people of all episodes are made from."""
 LONGEST_S = 900.0
@@ -56,12 +58,20 @@ class Plan:
         """Unique among the episodes of one model."""
         return f"{self.framework}-{'on' if self.gate else 'off'}-{self.scenario}-{self.index}"
 
+    @property
+    def in_slice(self) -> bool:
+        """Whether it is one of those that are kept with the tests."""
+        return f"{self.scenario}-{self.index}" in SLICE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
     """What came of one episode."""
 
     model: str
+    """What the figures call it."""
+    asked_for: str
+    """What the endpoint calls it."""
     framework: str
     gate: bool
     scenario: str
@@ -151,6 +161,7 @@ def play(plan: Plan, model: Model, *, label: str) -> Episode:
     )
     return Episode(
         model=label,
+        asked_for=model.name,
         framework=plan.framework,
         gate=plan.gate,
         scenario=plan.scenario,

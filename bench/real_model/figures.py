@@ -39,6 +39,7 @@ def _row(found: Sequence[Line]) -> dict[str, Any]:
         "hijacked": sum(e["hijacked"] for e in planted),
         "wrong_entity": sum(e["wrong_entity"] for e in found),
         "loops": sum(e["loop"] for e in found),
+        "loops_after_hand_over": sum(e["loop"] and e["ending"] == "escalated" for e in found),
         "interrupted": sum(e["interrupted"] for e in found),
         "withheld": sum(e["withheld"] > 0 for e in found),
         "model_calls": sum(e["model_calls"] for e in found),
@@ -76,6 +77,10 @@ def rate(count: int, of: int) -> str:
     return f"{count} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
+def _after(count: int) -> str:
+    return f"; {count} after a person had taken over" if count else ""
+
+
 def table(lines: Sequence[Line]) -> str:
     """The figures as Markdown."""
     rows = [
@@ -91,7 +96,7 @@ def table(lines: Sequence[Line]) -> str:
             rate(row["success"], n),
             rate(row["hijacked"], row["planted"]),
             rate(row["wrong_entity"], n),
-            rate(row["loops"], n),
+            rate(row["loops"], n) + _after(row["loops_after_hand_over"]),
             rate(row["interrupted"], n) if row["gate"] else "",
         ]
         rows.append(f"| {' | '.join(cells)} |")

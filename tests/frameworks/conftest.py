@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 _NEEDED = ("langgraph", "langchain", "autogen_agentchat", "crewai", "agents", "pydantic_ai", "agent_framework")
 _MISSING = [name for name in _NEEDED if find_spec(name) is None]
 
-sys.path[:0] = [str(_HERE), str(_HERE.parent / "adapters")]
+sys.path[:0] = [str(_HERE), str(_HERE.parent / "adapters"), str(_HERE.parents[1] / "bench")]
 pytest.register_assert_rewrite("conformance")
 
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
@@ -25,7 +25,9 @@ if not _MISSING:
         warnings.simplefilter("ignore")
         for name in (
             "autogen_agentchat.agents",
+            "autogen_ext.models.openai",
             "langchain.agents",
+            "langchain_openai",
             "roadworthy.examples.scripted.crewai",
             "agents",
             "pydantic_ai",
