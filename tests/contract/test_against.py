@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from roadworthy import Contract
 from roadworthy.contract.against import against
-from roadworthy.contract.code import code_tools
+from roadworthy.contract.reach import code_tools
 from roadworthy.core.errors import UsageError
 
 CONTRACT = """

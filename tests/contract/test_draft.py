@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roadworthy import Contract
-from roadworthy.contract.code import code_tools
 from roadworthy.contract.draft import draft, effect_of, small
 from roadworthy.contract.learn import REMARK, Call, learn, learn_tools
+from roadworthy.contract.reach import code_tools
 
 
 def drafted(*calls: Call) -> Contract:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import json as json_format
 import logging
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from roadworthy.cli.ledgers import GateBook, VaultChoice, appending
+from roadworthy.cli.mcp_servers import need_mcp, server_named
 from roadworthy.cli.terminal import err, json_line, out, shown
 from roadworthy.contract.model import Contract
 from roadworthy.contract.names import did_you_mean
@@ -26,9 +25,6 @@ from roadworthy.core.errors import UsageError
 if TYPE_CHECKING:
     from roadworthy.adapters.mcp_pins import Told
     from roadworthy.adapters.mcp_server import Behind, Listed
-
-_INHERITED: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
-"""What a server sees of our own environment, beside what is named: nothing that holds credentials."""
 
 
 def command(
@@ -95,10 +91,10 @@ def command(
     read. Each MCP session is a run. Exit codes: 0 it ran, 1 tools were not accepted, 2 broken input.
     """
     law = Contract.load(contract)
-    _need_mcp()
+    need_mcp()
     from roadworthy.adapters.mcp_pins import load_pins, lock_of
 
-    behind = _behind(words or [], url, headers, env_file, env or [])
+    behind = server_named(words or [], url, headers, env_file, env or [])
     lock = pins or lock_of(contract)
     accepted = load_pins(lock)
     if accept or accept_all:
@@ -151,10 +147,6 @@ def _log_to_standard_error() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
-def _need_mcp() -> None:
-    import_module("roadworthy.adapters.mcp")  # says how to install what is missing
-
-
 async def _until_told(serving: Awaitable[None]) -> None:
     """Serve until the client leaves or we are told to; the server behind is ended in either case."""
     task = asyncio.ensure_future(serving)
@@ -164,51 +156,6 @@ async def _until_told(serving: Awaitable[None]) -> None:
             loop.add_signal_handler(number, task.cancel)
     with suppress(asyncio.CancelledError):
         await task
-
-
-# -- the server behind ------------------------------------------------------------------------------------------------
-
-
-def _behind(
-    words: Sequence[str], url: str | None, headers: Path | None, env_file: Path | None, names: Sequence[str]
-) -> Behind:
-    from roadworthy.adapters.mcp_server import Address, Command
-
-    if (url is None) == (not words):
-        raise UsageError("give the server either as a command after `--`, or by --url")
-    if url is not None:
-        if env_file is not None or names:
-            raise UsageError("--env-file and --env go with a command; a server by --url gets its --headers")
-        if not url.startswith(("https://", "http://")):
-            raise UsageError(f"--url {url!r} is no address; write https://HOST/PATH")
-        return Address(url=url, headers=_pairs(headers, ":") if headers is not None else {})
-    if headers is not None:
-        raise UsageError("--headers goes with --url; a command gets its credentials by --env-file")
-    given = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    for name in names:
-        if name not in os.environ:
-            raise UsageError(f"--env {name}: there is no such variable in our environment")
-        given[name] = os.environ[name]
-    if env_file is not None:
-        given.update(_pairs(env_file, "="))
-    return Command(words=tuple(words), env=given)
-
-
-def _pairs(path: Path, sign: str) -> Mapping[str, str]:
-    """The lines of a file of credentials. Raises UsageError, in which no value stands."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, there, value = line.partition(sign)
-        if not there or not name.strip():
-            raise UsageError(f"{path}:{number}: write NAME{sign} and the value on one line")
-        found[name.strip()] = value.strip()
-    return found
 
 
 def _facts(given: Sequence[str]) -> Mapping[str, Any] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,14 @@ from roadworthy.contract.names import did_you_mean
 from roadworthy.core.errors import UsageError
 
 
-def find_tools(name: str) -> Any:
-    """The module, or the object in it. Raises UsageError where there is none, or where importing it fails."""
+def find_tools(name: str, *, calling: bool = False) -> Any:
+    """The module, or the object in it. Raises UsageError where there is none, or where importing it fails.
+
+    `calling`: `module:name()` is what the function gives when it is called without arguments.
+    """
     module_name, colon, inside = name.partition(":")
+    called = calling and inside.endswith("()")
+    inside = inside.removesuffix("()") if called else inside
     if not module_name or (colon and not inside):
         raise UsageError(f"{name!r} does not name tools; write module:name, such as my_agent.tools:ALL")
     here = str(Path.cwd())
@@ -35,4 +42,10 @@ def find_tools(name: str) -> Any:
             names = [n for n in dir(found) if not n.startswith("_")]
             raise UsageError(f"{module_name} has no {part!r}; {did_you_mean(part, names)}")
         found = getattr(found, part)
-    return found
+    if not called:
+        return found
+    try:
+        made = found()
+    except Exception as error:  # the user's code, which may raise anything
+        raise UsageError(f"{name} fails when it is called: {type(error).__name__}: {error}") from error
+    return asyncio.run(made) if inspect.iscoroutine(made) else made

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from roadworthy.contract.code import CodeTool, Parameter, Schema, code_tools
+from roadworthy.contract.code import CodeTool, Parameter, Schema
 from roadworthy.contract.model import Contract
 from roadworthy.contract.names import did_you_mean, nearest
+from roadworthy.contract.reach import code_tools
 from roadworthy.contract.shapes import Shape
 from roadworthy.core.errors import Finding
 

@@ -51,35 +51,33 @@ class CodeTool:
     returns: Schema = field(default_factory=lambda: _ANY)
     fails: str | None = None
     """How results begin that report failure, where that was seen."""
+    effect: str | None = None
+    """What somebody says of its effect; None where only its name tells."""
+    why: str | None = None
+    """Who says so, and what else, for a remark."""
     seen: int = 0
     """How many calls were seen, where it was learnt from calls."""
 
 
-def code_tools(source: Any) -> tuple[CodeTool, ...]:
-    """The tools in a module, a list, a mapping from names to tools, or one tool.
-
-    Raises UsageError for what is no tool.
-    """
-    if isinstance(source, ModuleType):
-        functions = [
-            value for name, value in vars(source).items() if not name.startswith("_") and _own_tool(value, source)
-        ]
-        return tuple(_tool(value, None) for value in functions)
-    named = _mapping(source)
-    if named is not None and not _is_schema(named):
-        return tuple(_tool(value, str(name)) for name, value in named.items())
-    if named is None and isinstance(source, Iterable) and not isinstance(source, str | bytes | BaseModel):
-        return tuple(_tool(value, None) for value in cast("Iterable[Any]", source))
-    inner: Any = getattr(cast("object", source), "tools", None)  # a toolkit or an agent
-    if isinstance(inner, list | tuple) and named is None:
-        return code_tools(cast("Sequence[Any]", inner))
-    return (_tool(source, None),)
-
-
-def _own_tool(value: Any, module: ModuleType) -> bool:
+def own_tool(value: Any, module: ModuleType) -> bool:
+    """Whether something in a module is a tool of its own, and nothing that it imported to be used."""
     if inspect.isfunction(value):
         return value.__module__ == module.__name__
     return not inspect.isclass(value) and not inspect.ismodule(value) and _framework_schema(value) is not None
+
+
+def is_tool(value: object) -> bool:
+    """Whether something is a function, a tool of a framework or a function schema."""
+    mapping = _mapping(value)
+    if mapping is not None:
+        return is_schema(mapping)
+    return inspect.isroutine(value) or _framework_schema(value) is not None
+
+
+def no_tool(value: object, name: str | None) -> UsageError:
+    """The error to raise for what is no tool."""
+    shown = name or type(value).__name__
+    return UsageError(f"{shown} is no tool: give functions, tools or agents of a framework, or OpenAI function schemas")
 
 
 def _mapping(value: object) -> Mapping[str, Any] | None:
@@ -90,28 +88,83 @@ def _sequence(value: object) -> list[Any]:
     return list(cast("Sequence[Any]", value)) if isinstance(value, list | tuple) else []
 
 
-def _is_schema(value: Mapping[str, Any]) -> bool:
+def is_schema(value: Mapping[str, Any]) -> bool:
+    """Whether a mapping is a function schema of OpenAI (chat or responses), Anthropic or MCP."""
     function = _mapping(value.get("function", value))
     return function is not None and isinstance(function.get("name"), str)
 
 
-def _tool(value: object, name: str | None) -> CodeTool:
+def tool_of(value: object, name: str | None) -> CodeTool:
+    """One tool, under this name or its own. Raises UsageError for what is none."""
     mapping = _mapping(value)
-    if mapping is not None and _is_schema(mapping):
+    if mapping is not None and is_schema(mapping):
         function: Mapping[str, Any] = mapping.get("function", mapping)
-        parameters: Any = function.get("parameters") or function.get("input_schema") or {}
-        return _from_schema(name or str(function["name"]), parameters, function.get("description"), None)
+        schemas = (function.get(k) for k in ("parameters", "input_schema", "inputSchema"))
+        given: object = next(filter(None, schemas), None) or {}
+        made = _from_schema(name or str(function["name"]), given, function.get("description"), None)
+        return _as_told(made, function.get("outputSchema"), function.get("annotations"))
     schema = _framework_schema(value)
     if schema is not None:
-        inner: Any = getattr(value, "func", None) or getattr(value, "coroutine", None) or getattr(value, "_func", None)
+        inner = next((f for k in _FUNCTIONS if callable(f := getattr(value, k, None))), None)
         known_as: Any = name or getattr(value, "name", None) or getattr(inner, "__name__", "tool")
-        return _from_schema(str(known_as), schema, _text(getattr(value, "description", None)), inner)
+        made = _from_schema(str(known_as), schema, _said(getattr(value, "description", None)), inner)
+        if made.returns == _ANY:
+            made = dataclasses.replace(made, returns=_declared_return(value))
+        told: Any = getattr(value, "annotations", None)
+        hints = told.model_dump(exclude_none=True) if isinstance(told, BaseModel) else told
+        return _as_told(made, getattr(value, "outputSchema", None), hints)
     if callable(value) and not inspect.isclass(value):
         return _from_function(value, name)
-    shown = name or type(value).__name__
-    raise UsageError(
-        f"{shown} is no tool: give functions, tools of LangChain, AutoGen or CrewAI, or OpenAI function schemas"
-    )
+    raise no_tool(value, name)
+
+
+_FUNCTIONS = ("func", "coroutine", "_func", "function")
+"""Where tools of frameworks keep the function behind them."""
+
+
+def _declared_return(tool: Any) -> Schema:
+    """What a tool without a function says that it returns: AutoGen's `return_type()`."""
+    declared: Any = getattr(tool, "return_type", None)
+    if not inspect.ismethod(declared):
+        return _ANY
+    try:
+        return of_annotation(declared())
+    except Exception:  # code of others
+        return _ANY
+
+
+def _as_told(tool: CodeTool, returns: object, hints: object) -> CodeTool:
+    """What an MCP server tells beside a tool's arguments. It is a stranger's word, and stays marked for review."""
+    schema, told = _mapping(returns), _mapping(hints) or {}
+    if schema is not None:
+        definitions = _mapping(schema.get("$defs") or schema.get("definitions")) or {}
+        inner = _mapping(schema.get("properties")) or {}
+        wrapped = schema.get("x-fastmcp-wrap-result") or (set(inner) == {"result"} and "result" in str(schema))
+        tool = dataclasses.replace(
+            tool, returns=in_our_words(inner["result"] if wrapped and inner else schema, definitions)
+        )
+    read, destroys, again = (told.get(k) for k in ("readOnlyHint", "destructiveHint", "idempotentHint"))
+    if read is True:
+        return dataclasses.replace(tool, effect="read", why="the server says that it only reads")
+    said = [
+        text
+        for text, is_said in (
+            ("the server says that it destroys", destroys is True),
+            ("the server says that a repeat changes nothing more", again is True),
+        )
+        if is_said
+    ]
+    if said or read is False or destroys is not None:
+        return dataclasses.replace(
+            tool, effect="write", why="; ".join(said) or "the server says that it does not only read"
+        )
+    return tool
+
+
+def _said(description: object) -> str | None:
+    """A tool's own words: CrewAI writes name and arguments in front of them."""
+    text = _text(description)
+    return text.rpartition("Tool Description: ")[2] if text is not None and text.startswith("Tool Name:") else text
 
 
 def _text(value: Any) -> str | None:
@@ -128,6 +181,20 @@ def _framework_schema(value: Any) -> Schema | None:
             return model.model_json_schema()
         if isinstance(model, Mapping):
             return cast("Schema", model)
+    for name in ("params_json_schema", "inputSchema"):  # OpenAI Agents; a tool that an MCP client was told of
+        written: Any = getattr(value, name, None)
+        if isinstance(written, Mapping) and isinstance(getattr(value, "name", None), str):
+            return cast("Schema", written)
+    written = getattr(getattr(value, "function_schema", None), "json_schema", None)  # Pydantic AI
+    if isinstance(written, Mapping):
+        return cast("Schema", written)
+    if inspect.ismethod(parameters := getattr(value, "parameters", None)) and callable(getattr(value, "invoke", None)):
+        try:  # Microsoft Agent Framework
+            written = parameters()
+        except Exception:  # code of others
+            written = None
+        if isinstance(written, Mapping):
+            return cast("Schema", written)
     declared: Any = getattr(value, "schema", None)
     if isinstance(declared, Mapping) and "parameters" in declared:
         return cast("Schema", declared["parameters"])

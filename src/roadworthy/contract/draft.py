@@ -26,6 +26,13 @@ _READS = {
 }  # fmt: skip
 _COMPUTES = {"calculate", "compute", "calc", "convert", "think", "format", "parse", "validate", "estimate", "sum"}
 _SENDS = {"send", "email", "mail", "notify", "sms", "publish", "reply", "message", "tweet"}
+_ACTS = _SENDS | {
+    "add", "apply", "approve", "assign", "book", "buy", "cancel", "charge", "close", "commit", "create", "delete",
+    "deploy", "destroy", "disable", "drop", "edit", "enable", "execute", "grant", "insert", "merge", "modify", "move",
+    "order", "pay", "post", "purge", "push", "put", "refund", "remove", "rename", "replace", "reset", "restart",
+    "revoke", "run", "save", "set", "start", "stop", "submit", "transfer", "update", "upload", "write",
+}  # fmt: skip
+"""Words of names for which nobody's promise of only reading is taken."""
 _HAND_OVER = re.compile(r"human|escalat|hand_?over|hand_?off|supervisor")
 
 
@@ -41,7 +48,7 @@ class Draft:
 
 def effect_of(name: str) -> str:
     """The effect that a tool's name suggests; what is not clearly anything else is a write."""
-    words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+", name.rsplit(".", 1)[-1])]
+    words = _words_of(name)
     first = words[0] if words else ""
     if first in _READS:
         return "read"
@@ -50,8 +57,26 @@ def effect_of(name: str) -> str:
     return "send" if first in _SENDS else "write"
 
 
-def draft(tools: Sequence[CodeTool], *, agent: str, source: str) -> Draft:
-    """A contract over these tools in which nothing is allowed beyond shadow. `source` is told in its first line."""
+def _effect(tool: CodeTool) -> tuple[str, str]:
+    """The effect, and who says so. Nobody's word makes a read of what is called by a word for acting."""
+    named = effect_of(tool.name)
+    if tool.why is None:
+        return named, "guessed from its name"
+    if tool.effect == "read":
+        words = set(_words_of(tool.name))
+        return (named, f"{tool.why}, its name does not") if words & _ACTS else ("read", tool.why)
+    return (named if named == "send" else "write"), tool.why
+
+
+def _words_of(name: str) -> list[str]:
+    return [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+", name.rsplit(".", 1)[-1])]
+
+
+def draft(tools: Sequence[CodeTool], *, agent: str, source: str, left_out: Sequence[str] = ()) -> Draft:
+    """A contract over these tools in which nothing is allowed beyond shadow. `source` is told in its first line.
+
+    `left_out`: tools that could not be read, each with why, for a remark.
+    """
     names = _names(tools)
     lines = [*_head(agent, source), "tools:"]
     hand_over = next((names[i] for i, t in enumerate(tools) if _HAND_OVER.search(t.name.lower())), None)
@@ -59,6 +84,7 @@ def draft(tools: Sequence[CodeTool], *, agent: str, source: str) -> Draft:
     for i, tool in enumerate(tools):
         lines += _tool(names[i], tool, shown - {names[i], names[i].replace(".", "_")})
         shown.add(tool.name)
+    lines += [f"  # review: left out: {_comment(why)}" for why in left_out]
     offered = [name for name in names.values() if name != hand_over]
     lines += [
         "",
@@ -160,7 +186,8 @@ def _tool(name: str, tool: CodeTool, taken: set[str]) -> Iterator[str]:
             if free
             else f"    # review: the code calls it {_comment(tool.name)}, which is taken or too odd; rename it there"
         )
-    yield f"    effect: {effect_of(tool.name)}  # review: guessed from its name{seen}"
+    effect, why = _effect(tool)
+    yield f"    effect: {effect}  # review: {why}{seen}"
     if tool.description:
         yield f"    description: {scalar(' '.join(tool.description.split()))}"
     if tool.parameters:

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from roadworthy.contract.code import CodeTool, Parameter
@@ -52,8 +52,12 @@ class _Seen:
     failures: Counter[str] = field(default_factory=Counter[str])
 
 
-def learn_tools(calls: Iterable[Call]) -> tuple[CodeTool, ...]:
-    """The tools that were called, in the order of their first call, with the types of what was seen."""
+def learn_tools(calls: Iterable[Call], declared: Iterable[CodeTool] = ()) -> tuple[CodeTool, ...]:
+    """The tools that were called, in the order of their first call, with the types of what was seen.
+
+    Of a tool that was declared to the model, too, the declared types hold, and what was seen is told as a remark;
+    declared tools that were never called come last.
+    """
     seen: dict[str, _Seen] = {}
     for call in calls:
         tool = seen.setdefault(call.tool, _Seen())
@@ -66,7 +70,38 @@ def learn_tools(calls: Iterable[Call]) -> tuple[CodeTool, ...]:
                 tool.failures[failure[0]] += 1
             else:
                 _keep(tool.results, _parsed(call.result))
-    return tuple(_tool(name, tool) for name, tool in seen.items())
+    known = {tool.name: tool for tool in declared}
+    learnt = {name: _tool(name, tool) for name, tool in seen.items()}
+    both = [_both(known[name], tool) if name in known else tool for name, tool in learnt.items()]
+    return (*both, *(tool for name, tool in known.items() if name not in learnt))
+
+
+def _both(declared: CodeTool, seen: CodeTool) -> CodeTool:
+    """What was declared of a tool, with what was seen of it."""
+    parameters: dict[str, Parameter] = {}
+    for name, told in declared.parameters.items():
+        found = seen.parameters.get(name)
+        schema = dict(told.schema)
+        if found is not None and schema.get("type", "any") == "any":
+            schema = dict(found.schema)
+        elif found is not None and schema.get("type") == found.schema.get("type") and "enum" not in schema:
+            remark = _remark_of(found.schema)
+            schema |= {REMARK: remark} if remark else {}
+        parameters[name] = replace(told, schema=schema)
+    for name, found in seen.parameters.items():
+        if name not in parameters:
+            remark = "review: seen, but not declared to the model"
+            parameters[name] = replace(found, schema={**found.schema, REMARK: remark}, required=False)
+    returns = declared.returns if declared.returns.get("type", "any") != "any" else seen.returns
+    return replace(declared, parameters=parameters, returns=returns, fails=seen.fails, seen=seen.seen)
+
+
+def _remark_of(schema: Mapping[str, Any]) -> str | None:
+    words = cast("Sequence[Any]", schema.get("enum") or ())
+    if words:
+        return f"seen: {', '.join(map(str, words))}"
+    form = schema.get("format")
+    return schema.get(REMARK) or (f"seen: {form}" if form else None)
 
 
 def _keep(values: list[Any], value: Any) -> None:
