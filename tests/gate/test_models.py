@@ -62,6 +62,7 @@ def test_a_run_that_is_driven_again_gets_the_answers_it_had_and_asks_for_the_res
 def test_what_a_model_said_is_sealed_and_what_it_used_is_not(office: Office, tmp_path: Path) -> None:
     path, vault = tmp_path / "book" / "runs.db", tmp_path / "keys" / "vault.db"
     path.parent.mkdir()
+    vault.parent.mkdir()
     with Ledger.open(path, vault=vault) as ledger:
         run = Gate(office.contract, ledger, clock=office.clock).run(id="r", principal="bot", capability="refunds")
         used = Used(input=3, output=4, cost=Decimal("0.002"), model="secret-1")
