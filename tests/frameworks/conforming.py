@@ -6,9 +6,10 @@ A class a framework: processes of the suite import this file by itself.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from roadworthy.adapters.conformance import Adapter, found
 from roadworthy.adapters.conformance.script import Respond
@@ -154,13 +155,12 @@ class LangGraph(Adapter):
         from roadworthy.examples.scripted.langgraph import model
 
         def tool(name: str, function: Callable[..., Any]) -> Any:
-            if asyncio.iscoroutinefunction(function):
+            if inspect.iscoroutinefunction(function):
                 return StructuredTool.from_function(coroutine=function, name=name)
             return StructuredTool.from_function(function, name=name)
 
         tools = [tool(name, function) for name, function in functions.items()]
-        make: Any = create_agent
-        return guard(make(model(respond), tools), gate)
+        return guard(cast("Any", create_agent)(model(respond), tools), gate)
 
     def talk(self, agent: Any, text: str) -> str:
         return _last(agent.invoke(_asking(text)))

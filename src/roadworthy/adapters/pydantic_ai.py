@@ -155,7 +155,7 @@ def _arm(agent: Any) -> None:
     def visit(toolset: AbstractToolset[Any]) -> None:
         if not isinstance(toolset, FunctionToolset):
             return
-        tools = cast("FunctionToolset[Any]", toolset).tools
+        tools = toolset.tools
         for key, tool in list(tools.items()):
             function = armed(tool.function, tool.name)
             if function is not tool.function:
