@@ -153,6 +153,50 @@ def test_a_run_is_a_trace_and_each_action_a_span(ledger: Ledger, story: Story, c
     assert {span.name for span in made.values()} == {"execute_tool find", "execute_tool refund", "execute_tool"}
 
 
+def test_pieces_of_work_are_spans_around_the_calls_made_for_them(
+    ledger: Ledger, contract: Contract, clock: VirtualClock
+) -> None:
+    def find(no: str) -> dict[str, Any]:
+        clock.sleep(1)
+        return {"no": no, "name": "Grace", "paid": "100.00"}
+
+    run = Gate(contract, ledger, clock=clock).run(id="r1", principal="bot", capability="refunds")
+    run.call("find", {"no": "1"}, find, agent="triage")
+    outer = run.handover("billing", source="triage", how="delegate", text="of Grace")
+    run.call("find", {"no": "2"}, find, agent="billing")
+    inner = run.handover("archive", source="billing", how="delegate")
+    run.call("find", {"no": "3"}, find, agent="archive")
+    run.returned(inner)
+    run.handover("care", source="billing")
+    run.call("find", {"no": "4"}, find)
+    run.returned(outer, "by Grace")
+    run.call("find", {"no": "5"}, find)
+    spans = [span for span in otlp.spans(ledger) if span.name != "roadworthy.contract"]
+    by_id = {span.context.span_id: span for span in spans if span.context is not None}
+    tree: list[tuple[str, str | None, str | None, int]] = []
+    for span in spans:
+        above = by_id[span.parent.span_id].name if span.parent is not None else None
+        assert span.end_time is not None
+        assert span.start_time is not None
+        agent = told(span).get("gen_ai.agent.name")
+        tree.append((span.name, above, agent, (span.end_time - span.start_time) // 10**9))
+    assert tree == [
+        ("invoke_agent refund-bot", None, "refund-bot", 5),
+        ("invoke_agent billing", "invoke_agent refund-bot", "billing", 3),
+        ("invoke_agent archive", "invoke_agent billing", "archive", 1),
+        ("execute_tool find", "invoke_agent refund-bot", "triage", 1),
+        ("execute_tool find", "invoke_agent billing", "billing", 1),
+        ("execute_tool find", "invoke_agent archive", "archive", 1),
+        ("execute_tool find", "invoke_agent billing", "refund-bot", 1),
+        ("execute_tool find", "invoke_agent refund-bot", "refund-bot", 1),
+    ]
+    billing = told(spans[1])
+    assert (billing["roadworthy.agent"], billing["roadworthy.handover"]) == ("refund-bot", outer)
+    assert "of Grace" not in repr([span.to_json() for span in spans])
+    again = {span.context.span_id for span in otlp.spans(ledger) if span.context is not None}
+    assert by_id.keys() <= again, "whoever sends them again sends the same"
+
+
 def test_rulings_ends_and_errors_stand_on_their_spans(ledger: Ledger, story: Story) -> None:
     story(ledger)
     found = [

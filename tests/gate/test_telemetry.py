@@ -132,6 +132,17 @@ def test_spans_that_are_not_sampled_are_named_nowhere(
     assert all("trace" not in entry.body for entry in ledger.entries())
 
 
+def test_a_call_says_which_agent_asked_where_there_are_several(real: Real, spans: Collector) -> None:
+    calls = real()
+    with calls.run:
+        calls.run.call("status_page", {}, calls.desk["status_page"], agent="triage")
+        calls("status_page")
+    first, second = (told(span) for span in spans.all() if span.name == "execute_tool status_page")
+    assert (first["gen_ai.agent.name"], first["roadworthy.agent"]) == ("triage", "desk")
+    assert second["gen_ai.agent.name"] == "desk"
+    assert "roadworthy.agent" not in second
+
+
 # what there is --------------------------------------------------------------------------------------------------------
 
 

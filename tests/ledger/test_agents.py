@@ -65,7 +65,7 @@ def _lines(branch: Branch, deep: str) -> list[str]:
         if isinstance(item, Entry):
             found.append(f"{deep}{item.kind}")
             continue
-        came = told_of(item.given) if item.given is not None else ""
+        came = told_of(item.given.body) if item.given is not None else ""
         found.append(f"{deep}{item.agent}{came}{' again' if item.goes_on else ''}")
         for part in item.parts:
             if isinstance(part, Branch):

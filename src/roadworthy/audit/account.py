@@ -708,7 +708,7 @@ def in_words(entry: Entry) -> Iterable[Told]:
         yield _told(entry, str(body.get("status")), text_of(value), more=str(body.get("done", "")))
     elif kind == "handover" and between_agents(body):
         shown = marked(entry)
-        text = shown.body.get("text") if "returned" in body else f"{shown.body.get('agent')}{told_of(shown)}"
+        text = shown.body.get("text") if "returned" in body else f"{shown.body.get('agent')}{told_of(shown.body)}"
         yield _told(entry, "back" if "returned" in body else "agents", text_of(text or ""))
     elif kind == "observation" and ("graph" in body or "path" in body):
         yield _told(entry, "graph" if "graph" in body else "way", _graph(body))

@@ -26,6 +26,7 @@ from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry, Kind, Realm
 from roadworthy.gate.replay import root_of
 from roadworthy.gate.telemetry import SCOPE, context_of
+from roadworthy.ledger.agents import Branch, Stretch, several_agents, tree_of
 from roadworthy.ledger.public import split
 from roadworthy.ledger.rows import RunSummary
 
@@ -208,20 +209,76 @@ def _of_run(ledger: Reader, run: RunSummary) -> Iterator[ReadableSpan]:
         },
     )
     actions: dict[str, _Told] = {}
-    for entry in ledger.entries(run=run.run):
+    entries = list(ledger.entries(run=run.run))
+    pieces = _Pieces(ledger, root, entries)
+    for entry in entries:
         public = _public(entry)
         if entry.kind == "run":
             _note_contract(root, shared, public)
         if entry.kind == "action" and isinstance(public.get("id"), str):
-            actions[str(public["id"])] = _of_action(ledger, root, shared, entry, public, actions)
+            above = actions.get(str(public.get("for"))) or pieces.around.get(entry.seq, root)
+            actions[str(public["id"])] = _of_action(ledger, above, shared, entry, public)
         mine = actions.get(root_of(entry.cause), root)
         mine.take(entry)
         root.last = max(root.last, entry.at)
         if mine is not root:
             _note(mine, entry, public)
     yield root.made(ledger.id)
-    for told_of in actions.values():
+    for told_of in (*pieces.told(shared), *actions.values()):
         yield told_of.made(ledger.id)
+
+
+class _Pieces:
+    """The pieces of work that agents gave to each other: a span each, around the calls that were made for it."""
+
+    def __init__(self, ledger: Reader, root: _Told, entries: Sequence[Entry]) -> None:
+        self.around: dict[int, _Told] = {}
+        """By the seq of its entry, the piece of work that a call was made for; none where it was the run's own."""
+        self._ledger = ledger
+        self._trace = root.context.trace_id
+        self._told: list[_Told] = []
+        if several_agents(entries):
+            self._go(tree_of(entries), root)
+
+    def told(self, shared: Mapping[str, Any]) -> Iterator[_Told]:
+        """The spans; `shared` is what all spans of the run say."""
+        agent = {"roadworthy.agent": shared.get("gen_ai.agent.name")}
+        for one in self._told:
+            one.attributes = {**shared, "gen_ai.agent.name": None, **agent, **one.attributes}
+            yield one
+
+    def _go(self, branch: Branch, around: _Told) -> None:
+        for item in branch.items:
+            for part in item.parts if isinstance(item, Stretch) else ():
+                if isinstance(part, Branch):
+                    piece = self._of(part, around)
+                    self._go(part, piece)
+                    around.last = max(around.last, piece.last)
+                    continue
+                if part.kind == "action":
+                    self.around[part.seq] = around
+                around.last = max(around.last, part.at)
+
+    def _of(self, branch: Branch, around: _Told) -> _Told:
+        first = branch.items[0]
+        given = cast("Entry", first.given if isinstance(first, Stretch) else first)
+        id, agent = str(given.body.get("id")), given.body.get("agent")
+        made = _Told(
+            name=f"invoke_agent {agent}" if agent is not None else "invoke_agent",
+            context=_context(self._trace, _id(8, self._ledger.id, "handover", str(given.run), id)),
+            parent=around.context,
+            first=given.at,
+            last=max(given.at, branch.returned.at if branch.returned is not None else given.at),
+            attributes={
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.name": agent,
+                "roadworthy.handover": id,
+                "roadworthy.seq": given.seq,
+                "roadworthy.world": given.world,
+            },
+        )
+        self._told.append(made)
+        return made
 
 
 def _note_contract(root: _Told, shared: dict[str, Any], public: Mapping[str, Any]) -> None:
@@ -233,25 +290,22 @@ def _note_contract(root: _Told, shared: dict[str, Any], public: Mapping[str, Any
 
 
 def _of_action(
-    ledger: Reader,
-    root: _Told,
-    shared: Mapping[str, Any],
-    entry: Entry,
-    public: Mapping[str, Any],
-    actions: Mapping[str, _Told],
+    ledger: Reader, above: _Told, shared: Mapping[str, Any], entry: Entry, public: Mapping[str, Any]
 ) -> _Told:
     from opentelemetry.trace import Link
 
     id, tool = str(public["id"]), public.get("tool")
-    above = actions.get(str(public.get("for")), root)
+    asked = entry.body.get("agent")
+    agent = {"gen_ai.agent.name": asked, "roadworthy.agent": shared.get("gen_ai.agent.name")} if asked else {}
     made = _Told(
         name="execute_tool" if tool is None else f"execute_tool {tool}",
-        context=_context(root.context.trace_id, _id(8, ledger.id, "action", id)),
+        context=_context(above.context.trace_id, _id(8, ledger.id, "action", id)),
         parent=above.context,
         first=entry.at,
         last=entry.at,
         attributes={
             **shared,
+            **agent,
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": tool,
             "gen_ai.tool.type": "function",

@@ -174,7 +174,7 @@ class _Made:
         first = came or next((part for part in stretch.parts if isinstance(part, Entry)), None)
         scene = Scene(
             agent=stretch.agent or NAMELESS,
-            came=told_of(came) if came is not None else "",
+            came=told_of(came.body) if came is not None else "",
             at=first.at if first is not None else None,
             goes_on=stretch.goes_on,
         )

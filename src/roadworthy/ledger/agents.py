@@ -7,7 +7,7 @@ was handed nothing, simply has the word from then on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -125,9 +125,10 @@ def _branches(branch: Branch) -> Iterator[Branch]:
                 yield from _branches(part)
 
 
-def told_of(handover: Entry) -> str:
-    """How an agent came to its work, in words that go on after its name: `, for triage: Is 7 paid?`."""
-    body = handover.body
+def told_of(body: Mapping[str, Any]) -> str:
+    """How an agent came to its work, by the body of the `handover` entry, in words that go on after its name:
+    `, for triage: Is 7 paid?`.
+    """
     source, text = body.get("source"), body.get("text")
     lone, of = _HOW.get(str(body.get("how")), _HOW["handoff"])
     return (f"{of}{source}" if source else lone) + (f": {text}" if text else "")

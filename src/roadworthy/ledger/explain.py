@@ -272,7 +272,7 @@ def _asked_by(entries: Sequence[Entry], action: str, body: Fields) -> dict[str, 
     if not several_agents(entries):
         return {"asked_by": body["agent"]} if "agent" in body else {}
     chain = agents_of(tree_of(entries), action)
-    named = [f"{one.agent or 'an agent'}{told_of(one.given) if one.given is not None else ''}" for one in chain]
+    named = [f"{one.agent or 'an agent'}{told_of(one.given.body) if one.given is not None else ''}" for one in chain]
     return {"asked_by": chain[0].agent if chain else body.get("agent"), "through": named}
 
 

@@ -84,9 +84,10 @@ def _case(xml: XMLGenerator, report: TestReport, trial: TrialResult) -> None:
 def _line(turn: Turn) -> str:
     if turn.tool is None:
         held_back = f" [held back: {' '.join(turn.why)}]" if turn.status == "denied" else ""
-        return f"{turn.who}: {turn.text}{held_back}"
+        return f"{turn.who}{f' {turn.agent}' if turn.agent else ''}: {turn.text}{held_back}"
     fault = f" [{turn.fault}]" if turn.fault else ""
-    return f"{turn.tool}({turn.args}) {turn.ruling} {turn.status or ''}{fault}: {turn.text}"
+    who = f"{turn.agent}: " if turn.agent else ""
+    return f"{who}{turn.tool}({turn.args}) {turn.ruling} {turn.status or ''}{fault}: {turn.text}"
 
 
 def _start(xml: XMLGenerator, element: str, **attributes: str) -> None:

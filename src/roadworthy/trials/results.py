@@ -31,12 +31,15 @@ EXIT_CODES: Mapping[Verdict, int] = {"PASS": 0, "BLOCK": 1, "ERROR": 2, "INCONCL
 class Turn:
     """One step of a trial, in order: words of the user or the agent, or a tool call with what became of it."""
 
-    who: Literal["user", "agent", "tool", "trial"]
-    """`trial`: what the trial itself did or found, such as a fault that was injected or a crash."""
+    who: Literal["user", "agent", "agents", "tool", "trial"]
+    """`agents`: one agent gave way or work to another, or work came back. `trial`: what the trial itself did or found,
+    such as a fault that was injected or a crash."""
     text: str
     """What was said; for a call: what the model was told about it (result or reason)."""
     question: bool = False
     """The agent asked the user."""
+    agent: str | None = None
+    """Which agent said or asked it, where the application has several."""
     tool: str | None = None
     """The contract's name of the tool, for calls."""
     args: Mapping[str, Any] | None = None

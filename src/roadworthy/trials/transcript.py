@@ -9,6 +9,8 @@ from typing import Any
 
 from roadworthy.core import canonical
 from roadworthy.core.types import STRICTNESS, Draft
+from roadworthy.ledger.agents import told_of
+from roadworthy.ledger.between import between_agents
 from roadworthy.trials.results import Turn
 
 MOST_TEXT = 2000
@@ -89,8 +91,12 @@ def turns_of(
         elif kind == "said":
             turns.append(_words(body, question=body["text"] in questions, at_s=at_s))
         elif kind == "action":
-            by_action[body["id"]] = {"tool": body["tool"], "args": _json(body["args"]), "at_s": at_s}
+            by_action[body["id"]] = {
+                "tool": body["tool"], "args": _json(body["args"]), "agent": body.get("agent"), "at_s": at_s,
+            }  # fmt: skip
             turns.append(body["id"])
+        elif kind == "handover" and between_agents(body):
+            turns.append(Turn(who="agents", text=_cut(_given(body)), at_s=at_s))
         elif kind == "handover":
             turns.append(
                 Turn(who="trial", text=_cut(f"handed over to {body.get('to')}: {body.get('reason')}"), at_s=at_s)
@@ -107,10 +113,18 @@ def turns_of(
     return tuple(_call(by_action[turn]) if isinstance(turn, str) else turn for turn in turns)
 
 
+def _given(body: Mapping[str, Any]) -> str:
+    """What one agent gave to another, or what came back."""
+    if "returned" in body:
+        return f"back: {body['text']}" if body["text"] else "back"
+    return f"{body['agent']}{told_of(body)}"
+
+
 def _words(body: Mapping[str, Any], *, question: bool, at_s: float) -> Turn:
     against = speaking_against(body)
     return Turn(
         who="agent",
+        agent=body.get("agent"),
         text=_cut(body["text"]),
         question=question or body.get("sink") == "ask_user",
         ruling=against["ruling"] if against is not None else None,

@@ -173,7 +173,7 @@ class _Telling:
         first = began or next((part for part in stretch.parts if isinstance(part, Entry)), None)
         if first is not None:
             self._heading(first)
-        told = _brief(told_of(began)) if began is not None else ""
+        told = _brief(told_of(began.body)) if began is not None else ""
         self._line(first.at if first is not None else None, guides, name, told, "bold")
 
     def _say(self, at: datetime, guides: str, who: str, text: str) -> None:
@@ -315,7 +315,7 @@ def _words(entry: Entry) -> Iterator[tuple[str, str]]:
 def _handover(entry: Entry) -> Iterator[tuple[str, str]]:
     body = entry.body
     if between_agents(body):
-        yield "agents", _back(entry) if "returned" in body else _brief(f"{body.get('agent')}{told_of(entry)}")
+        yield "agents", _back(entry) if "returned" in body else _brief(f"{body.get('agent')}{told_of(body)}")
         return
     yield "person", f"{body.get('to') or 'a person'} takes over: {_brief(body.get('reason', ''))}"
 

@@ -15,8 +15,10 @@ class Step:
     """One step of a transcript, ready to be set."""
 
     kind: str
-    """`user`, `agent`, `tool` or `trial`."""
+    """`user`, `agent`, `agents`, `tool` or `trial`."""
     who: str
+    agent: str
+    """Which one, where the application has several."""
     at: str
     text: str
     tool: str = ""
@@ -121,11 +123,12 @@ def _telling(trials: Sequence[TrialResult], first: int) -> list[TrialResult]:
 def _step(turn: Turn) -> Step:
     at = f"{turn.at_s:g} s" if turn.at_s else ""
     if turn.who != "tool":
-        who = {"user": "User", "agent": "Agent", "trial": "Trial"}[turn.who]
+        who = {"user": "User", "agent": "Agent", "agents": "Agents", "trial": "Trial"}[turn.who]
         chip, state = _told(turn)
         return Step(
             kind=turn.who,
             who="Agent asks" if turn.question else who,
+            agent=turn.agent or "",
             at=at,
             text=turn.text,
             chip=chip,
@@ -143,6 +146,7 @@ def _step(turn: Turn) -> Step:
     return Step(
         kind="tool",
         who="Tool call",
+        agent=turn.agent or "",
         at=at,
         text=turn.text,
         tool=turn.tool or "",
