@@ -13,7 +13,7 @@ from roadworthy import Gate, Ledger
 from roadworthy.audit.account import Told
 from roadworthy.audit.drawing import described
 from roadworthy.audit.talk import Called, Piece, Scene, map_of, talk_of
-from roadworthy.core.types import Entry
+from roadworthy.core.types import Draft, Entry
 
 
 @pytest.fixture
@@ -189,3 +189,33 @@ def test_what_is_sealed_leaves_a_tree_without_names(tmp_path: Path) -> None:
             "  = [sealed]",
         ]
         assert "secret" not in page_of(ledger, run="r")
+
+
+def test_the_graph_of_a_framework_is_drawn_beside_the_agents(office: Office) -> None:
+    run = office.run()
+    ways = [("__start__", "triage", False), ("triage", "billing", True), ("billing", "__end__", False)]
+    run.connected(["__start__", "triage", "billing", "__end__"], ways, source="langgraph")
+    run.call("find", {"no": "7"}, office.till.find, agent="triage", call_id="c1")
+    run.handover("billing", source="triage")
+    run.went([{"node": "triage", "calls": ["c1"]}, {"node": "billing"}], source="langgraph")
+    assert isinstance(office.gate.ledger, Ledger)
+    page = page_of(office.gate.ledger, run="r")
+    parsed = Parsed(page)
+    assert page.count("<svg") == 2
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert "The graph of langgraph. Numbers" in parsed.plain
+    assert "From triage to billing, on a condition: taken at step 2." in parsed.plain
+    assert "langgraph: triage, billing" in parsed.plain
+
+
+def test_what_no_gate_would_write_costs_the_drawing_and_not_the_page(office: Office) -> None:
+    run = office.run()
+    run.handover("billing", source="triage")
+    odd = {"graph": {"nodes": 7}, "source": "langgraph"}
+    office.gate.ledger.append(
+        [Draft(kind="observation", world="production", run=run.id, body=odd, at=office.clock.now())]
+    )
+    assert isinstance(office.gate.ledger, Ledger)
+    text = Parsed(page_of(office.gate.ledger, run="r")).plain
+    assert "cannot be drawn (TypeError)" in text
+    assert "billing takes over from triage" in text

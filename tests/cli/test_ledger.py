@@ -140,6 +140,7 @@ SEVERAL = [
     _draft("handover", {"returned": "h1.ab", "text": "It is."}),
     _draft("handover", {"id": "h2.ab", "agent": "care", "source": None, "how": "handoff", "text": ""}),
     _draft("said", {"text": "Sorry.", "agent": "care"}),
+    _draft("observation", {"path": [{"node": "triage"}, {"node": "care", "calls": ["c1"]}], "source": "langgraph"}),
     _draft("handover", {"id": "h3.ab", "agent": "archive", "source": "care", "how": "delegate", "text": ""}),
     _draft("handover", {"to": "lead", "reason": "angry", "source": "care"}),
 ]  # fmt: skip
@@ -166,6 +167,8 @@ def test_several_agents_are_told_as_a_tree(tmp_path: Path, capsys: Capture) -> N
         "│ └ back: It is.",
         "├ care takes over",
         "│ agent     Sorry.",
+        "way       langgraph: triage, care",
+        "┌ care",
         "│ ┌ archive, for care",
         "          │ └ nothing says that this came back",
         "│ person    lead takes over: angry",

@@ -23,7 +23,7 @@ from roadworthy.gate import budgets
 from roadworthy.gate.people.questions import TRIAL
 from roadworthy.gate.replay import root_of
 from roadworthy.gate.signed import Standing, standing
-from roadworthy.ledger.agents import told_of
+from roadworthy.ledger.agents import layout_of, told_of
 from roadworthy.ledger.between import between_agents
 from roadworthy.ledger.store import Ledger
 from roadworthy.ledger.withheld import marked
@@ -674,15 +674,6 @@ def call_text(entry: Entry) -> str:
     return _call(str(_field(entry, "tool")), _field(entry, "args"))
 
 
-def _graph(body: Body) -> str:
-    """How an application is put together, or which way it went, in short."""
-    if "graph" in body:
-        nodes = cast("Sequence[object]", cast("Body", body["graph"]).get("nodes") or ())
-    else:
-        nodes = [step.get("node") for step in cast("Sequence[Body]", body["path"])]
-    return text_of(f"{body.get('source')}: {', '.join(map(str, nodes))}")
-
-
 def in_words(entry: Entry) -> Iterable[Told]:
     """One entry of a run's story."""
     body, kind = entry.body, entry.kind
@@ -710,8 +701,8 @@ def in_words(entry: Entry) -> Iterable[Told]:
         shown = marked(entry)
         text = shown.body.get("text") if "returned" in body else f"{shown.body.get('agent')}{told_of(shown.body)}"
         yield _told(entry, "back" if "returned" in body else "agents", text_of(text or ""))
-    elif kind == "observation" and ("graph" in body or "path" in body):
-        yield _told(entry, "graph" if "graph" in body else "way", _graph(body))
+    elif kind == "observation" and (layout := layout_of(body)) is not None:
+        yield _told(entry, layout[0], text_of(layout[1]))
     elif kind == "handover":
         to = f"to {body['to']}: " if "to" in body else ""
         yield _told(entry, "handed over", f"{to}{_words(entry, 'reason')}", by=body.get("by"))

@@ -11,8 +11,10 @@ from typing import Final
 from roadworthy.audit.account import Account
 from roadworthy.audit.drawing import MOST as MOST_NODES
 from roadworthy.audit.drawing import Drawing, described, draw
+from roadworthy.audit.graph import drawings_of
 from roadworthy.audit.redecide import Decision, Redecided
 from roadworthy.audit.talk import kind_of, map_of, talk_of
+from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry
 from roadworthy.pages.paper import Pages
 from roadworthy.verify_ledger import Report as Check
@@ -83,7 +85,7 @@ def render(
         again=again,
         wrong=wrong,
         talk=talk_of(account.of_the_run),
-        drawn=[_drawn(drawing, f"drawn-{n}") for n, drawing in enumerate(_drawings(account.of_the_run))],
+        drawn=_drawn(account.of_the_run),
     )
 
 
@@ -97,12 +99,19 @@ class Drawn:
     words: Sequence[str]
 
 
-def _drawings(entries: Sequence[Entry]) -> Sequence[Drawing]:
-    agents = map_of(entries)
-    return [agents] if agents is not None else []
+def _drawn(entries: Sequence[Entry]) -> Sequence[Drawn]:
+    """The agents of a run, and the graphs that its framework told of."""
+    try:
+        agents = map_of(entries)
+        drawings = [*([agents] if agents is not None else []), *drawings_of(entries)]
+        return [_shown(drawing, f"drawn-{n}") for n, drawing in enumerate(drawings)]
+    except (LookupError, TypeError, ValueError, AttributeError, UsageError) as error:
+        # An entry that is not what a gate writes: the page must tell all else, and the check says what was changed.
+        why = f"What this run says of its agents cannot be drawn ({type(error).__name__})."
+        return [Drawn(title="Its agents", svg=None, words=[why])]
 
 
-def _drawn(drawing: Drawing, name: str) -> Drawn:
+def _shown(drawing: Drawing, name: str) -> Drawn:
     svg = draw(drawing, name=name) if len(drawing.nodes) <= MOST_NODES else None
     return Drawn(title=drawing.title, svg=svg, words=described(drawing).split("\n"))
 

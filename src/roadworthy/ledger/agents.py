@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from roadworthy.core.types import Entry
 from roadworthy.ledger.between import between_agents
@@ -63,6 +63,24 @@ class Branch:
         """Another agent has the word from now on."""
         self.agent, self.given = agent, given
         self.items.append(Stretch(agent=agent, given=given))
+
+
+def layout_of(observation: Mapping[str, Any]) -> tuple[str, str] | None:
+    """How an application is put together (`graph`), or which way it went there (`way`): that word, and it in words.
+
+    None for the body of any other observation.
+    """
+    graph, path = observation.get("graph"), observation.get("path")
+    nodes: list[Any] = []
+    if isinstance(graph, Mapping):
+        listed = cast("Mapping[str, Any]", graph).get("nodes")
+        nodes = cast("list[Any]", listed) if isinstance(listed, list) else []
+    elif isinstance(path, list):
+        steps = cast("list[Any]", path)
+        nodes = [cast("Mapping[str, Any]", step).get("node") for step in steps if isinstance(step, Mapping)]
+    else:
+        return None
+    return "way" if graph is None else "graph", f"{observation.get('source')}: {', '.join(map(str, nodes))}"
 
 
 _HOW: Final = {
@@ -238,7 +256,7 @@ class _Weaving:
 def _of_the_run(entry: Entry) -> bool:
     if entry.kind == "heard":
         return "answers" not in entry.body
-    return entry.kind in OF_THE_RUN or (entry.kind == "observation" and "graph" in entry.body)
+    return entry.kind in OF_THE_RUN or (entry.kind == "observation" and layout_of(entry.body) is not None)
 
 
 def _root(cause: str | None) -> str:

@@ -15,7 +15,7 @@ from roadworthy.cli.terminal import columns, err, json_line, out, shown
 from roadworthy.core.canonical import dumps
 from roadworthy.core.errors import UsageError
 from roadworthy.core.types import Entry, Kind, Realm
-from roadworthy.ledger.agents import Branch, Stretch, several_agents, told_of, tree_of
+from roadworthy.ledger.agents import Branch, Stretch, layout_of, several_agents, told_of, tree_of
 from roadworthy.ledger.between import between_agents
 from roadworthy.ledger.rows import RunSummary
 from roadworthy.ledger.store import Ledger
@@ -321,12 +321,8 @@ def _handover(entry: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _observation(entry: Entry) -> Iterator[tuple[str, str]]:
-    graph = entry.body.get("graph")
-    if not isinstance(graph, Mapping):
-        yield entry.kind, _brief(entry.body)
-        return
-    nodes = cast("Sequence[object]", cast("Mapping[str, Any]", graph).get("nodes") or ())
-    yield "graph", f"{entry.body.get('source')}: {_brief(', '.join(map(str, nodes)))}"
+    layout = layout_of(entry.body)
+    yield (layout[0], _brief(layout[1])) if layout is not None else (entry.kind, _brief(entry.body))
 
 
 def _undo(entry: Entry) -> Iterator[tuple[str, str]]:
