@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from conformance import Script, Shop
@@ -85,9 +85,13 @@ def by_commands(shop: Shop, front: Script, back: Script) -> Any:
     """Two agents as functions of one graph, each with a node for its tools; the front desk sends people to the back."""
     own = tools(shop)
 
-    def thinking(script: Script) -> Any:
+    def thinking(script: Script) -> Callable[[Mapping[str, Any]], AIMessage]:
         bound = model(script).bind_tools(own)
-        return lambda state: bound.invoke(state["messages"])  # pyright: ignore[reportUnknownLambdaType]
+
+        def think(state: Mapping[str, Any]) -> AIMessage:
+            return bound.invoke(state["messages"])
+
+        return think
 
     ask_front, ask_back = thinking(front), thinking(back)
 

@@ -88,7 +88,7 @@ class TestSwarms:
         assert ["alice:model", "alice:tools", True] in graph["edges"]
         way = path(ledger)
         assert way[:3] == ["alice", "alice:model", "alice:tools"]
-        assert way[-4:] == ["bob", "bob:model", "bob:tools", "bob:model"]
+        assert way[-5:] == ["bob", "bob:model", "bob:tools", "bob:model", "__end__"]
         calls = [e.body["call_id"] for e in ledger.entries(run="t1", kind="action")]
         (way,) = [e.body["path"] for e in ledger.entries(run="t1", kind="observation") if "path" in e.body]
         called = {call: step["node"] for step in way for call in step.get("calls", ())}
@@ -189,7 +189,7 @@ class TestCommands:
         run(guard(create(model(Turns([REFUND], "Done.")), tools(shop)), gate), use_async=False)
         assert asked_by(ledger) == [(None, "shop.refund")]
         assert handed(ledger) == []
-        assert path(ledger) == ["model", "tools", "model"]
+        assert path(ledger) == ["model", "tools", "model", "__end__"]
 
     @pytest.mark.parametrize("how", ["guard", "middleware"])
     def test_one_that_has_a_name_is_called_by_it(self, gate: Gate, shop: Shop, ledger: Ledger, how: str) -> None:

@@ -333,12 +333,9 @@ class TestDrive:
 
         own = [*(t for t in atools(shop) if t.name != "send_note"), StructuredTool.from_function(coroutine=send_note)]
 
-        async def shop_refund(order_no: str, amount: float) -> str:
-            """Pay money back."""
-            raise AssertionError("never called")
-
         for builder in ("create_agent", "by hand"):
-            inside.clear(), go_on.clear(), ended.clear()
+            for event in (inside, go_on):
+                event.clear()
             script = Script([NOTE, BIG], "Done.")
             app: Any = (
                 create(model(script), own)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, NotRequired, cast
+from uuid import uuid4
 
-from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels import UntrackedValue
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
@@ -25,7 +29,13 @@ from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run
 
 _KEPT = 1024
-"""How many threads a middleware remembers between the beginning and the end of their turn."""
+"""How many runs a middleware remembers between the beginning and the end of their turn."""
+_TOKEN = "roadworthy_run"
+
+
+class _State(AgentState[Any]):
+    roadworthy_run: NotRequired[Annotated[str, UntrackedValue, PrivateStateAttr]]
+    """Which bound run this invocation belongs to. It is not kept: who goes on with a thread may have bound another."""
 
 
 class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -34,17 +44,19 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
     `handovers`: as in `guard`. What agents hand to each other is recorded where the outermost graph is guarded.
     """
 
+    state_schema = _State
+
     def __init__(self, gate: Gate, *, handovers: Collection[str] = ()) -> None:
         super().__init__()
         self.gate = gate
         self.tools = [offered_tool(extra) for extra in OFFERED]
         self._threads: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
-        self._sync = wrapper(gate, self._find, handovers)
-        self._async = awrapper(gate, self._find, handovers)
+        self._bound: OrderedDict[str, Run] = OrderedDict()
+        self._handovers = handovers
 
-    def _find(self, config: RunnableConfig | None) -> Run | None:
-        run = carried(config)
+    def _find(self, config: RunnableConfig | None, state: Any) -> Run | None:
+        run = self._carried(config, state)
         if run is not None:
             return run
         thread = configurable(config).get("thread_id")
@@ -54,12 +66,27 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _keep(self, run: Run | None) -> Run | None:
         if run is not None:
-            with self._lock:
-                self._threads[run.id] = run
-                self._threads.move_to_end(run.id)
-                while len(self._threads) > _KEPT:
-                    self._threads.popitem(last=False)
+            _remember(self._threads, run.id, run, self._lock)
         return run
+
+    def _carried(self, config: RunnableConfig | None, state: Any) -> Run | None:
+        """The run that travels with an invocation, or was bound when it began.
+
+        A stream's caller may have bound another run by the time it asks for the next step.
+        """
+        token = cast("Mapping[str, Any]", state).get(_TOKEN) if isinstance(state, Mapping) else None
+        with self._lock:
+            begun = self._bound.get(token) if isinstance(token, str) else None
+        return carried(config) if begun is None or configurable(config).get(RUN) is not None else begun
+
+    def _pinned(self, config: RunnableConfig | None) -> dict[str, Any]:
+        """Remember the bound run for the rest of this invocation."""
+        run = carried(config)
+        if run is None or configurable(config).get(RUN) is not None:
+            return {}
+        token = uuid4().hex
+        _remember(self._bound, token, run, self._lock)
+        return {_TOKEN: token}
 
     def _near(self) -> RunnableConfig | None:
         """The config of the node that runs now, where a user is near."""
@@ -72,35 +99,39 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def before_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         config = self._near()
+        pinned = self._pinned(config_here())
         run = self._begun(config)
         if run is None:
-            return None
+            return pinned or None
         if self._own(config):
             for words in new_words(state["messages"]):
                 run.heard(words)
-        return _news(run)
+        return {**pinned, **_news(run)} or None
 
     async def abefore_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
         config = self._near()
+        pinned = self._pinned(config_here())
         run = await asyncio.to_thread(self._begun, config)
         if run is None:
-            return None
+            return pinned or None
         if self._own(config):
             for words in new_words(state["messages"]):
                 await run.aheard(words)
-        return await asyncio.to_thread(_news, run)
+        return {**pinned, **await asyncio.to_thread(_news, run)} or None
 
     def _begun(self, config: RunnableConfig | None) -> Run | None:
         if config is None:
             return None
         return self._keep(opened(self.gate, config)) if self._own(config) else carried(config)
 
-    def _ended(self) -> Run | None:
+    def _ended(self, state: Any) -> Run | None:
         """The run whose turn ends here, where this middleware says what the user is told."""
         config = self._near()
+        run = self._carried(config or config_here(), state)
+        with self._lock:
+            self._bound.pop(str(state.get(_TOKEN)), None)
         if config is None:
             return None
-        run = carried(config)
         if run is not None:
             raise_suspended(run)
             return None
@@ -108,14 +139,14 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
             return self._threads.pop(str(configurable(config).get("thread_id")), None)
 
     def after_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        run, message = self._ended(), reply_of(state["messages"])
+        run, message = self._ended(state), reply_of(state["messages"])
         if run is None or message is None:
             return None
         told = settle_last(run, str(message.text), deliver=True)
         return {"messages": [mark(message.model_copy(deep=True), run, told.outcome, told.text)]}
 
     async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        run, message = self._ended(), reply_of(state["messages"])
+        run, message = self._ended(state), reply_of(state["messages"])
         if run is None or message is None:
             return None
         told = await asettle_last(run, str(message.text), deliver=True)
@@ -125,7 +156,7 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         refuse_hosted(self.gate.contract, _described(request.tools))
-        run = self._judging()
+        run = self._judging(request.state)
         if run is None:
             return handler(request)
         quiet = _quiet(request)
@@ -135,7 +166,7 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         refuse_hosted(self.gate.contract, _described(request.tools))
-        run = await asyncio.to_thread(self._judging)
+        run = await asyncio.to_thread(self._judging, request.state)
         if run is None:
             return await handler(request)
         quiet = _quiet(request)
@@ -145,20 +176,22 @@ class RoadworthyMiddleware(AgentMiddleware[Any, Any, Any]):
 
         return await areworded(run, ask, _words)
 
-    def _judging(self) -> Run | None:
+    def _judging(self, state: Any) -> Run | None:
         config = self._near()
-        run = self._find(config) if config is not None else None
+        run = self._find(config, state) if config is not None else None
         if run is not None:
             raise_suspended(run)
         return run if holds_replies(self.gate) else None
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Result:
-        return self._sync(request, handler)
+        find = functools.partial(self._find, state=request.state)
+        return wrapper(self.gate, find, self._handovers)(request, handler)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Result:
-        return await self._async(request, handler)
+        find = functools.partial(self._find, state=request.state)
+        return await awrapper(self.gate, find, self._handovers)(request, handler)
 
 
 def _described(tools: Sequence[Any]) -> list[Any]:
@@ -182,6 +215,14 @@ def _quiet(request: ModelRequest[Any]) -> ModelRequest[Any]:
     return request.override(model=model.model_copy(update={"tags": [*(model.tags or ()), TAG_NOSTREAM]}))
 
 
-def _news(run: Run) -> dict[str, Any] | None:
+def _news(run: Run) -> dict[str, Any]:
     told = news_of(run)
-    return {"messages": [from_gate(told)]} if told is not None else None
+    return {"messages": [from_gate(told)]} if told is not None else {}
+
+
+def _remember(runs: OrderedDict[str, Run], key: str, run: Run, lock: threading.Lock) -> None:
+    with lock:
+        runs[key] = run
+        runs.move_to_end(key)
+        while len(runs) > _KEPT:
+            runs.popitem(last=False)

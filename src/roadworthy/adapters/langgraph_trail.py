@@ -111,6 +111,8 @@ class Trail(BaseCallbackHandler):
         self._goes_on = goes_on
         """The turn goes on where it was interrupted: work that is not back yet is the same work."""
         self._parts: dict[UUID, _Part] = {}
+        self.final: Any = None
+        """What the graph came to."""
         self.paused = False
         """The turn waits to go on where it is, and is not at its end."""
         self._begun: set[str] = set()
@@ -287,6 +289,7 @@ class Trail(BaseCallbackHandler):
                 self._left(part, outputs)
             elif part.within("node") is None and self.path and not self.paused:
                 self.path.append({"node": ENDS[1]})
+                self.final = outputs
             if part.work is not None:
                 self._waiting.append(_Back(key=part.work, text=_last_words(outputs)))
 

@@ -314,6 +314,12 @@ class Turn:
             mark(self.last, self.run, reply.outcome, reply.text)
         elif self.tokens[1]:
             self.run.say(self.tokens[1])
+        elif self.trail is not None:
+            # A stream of something else: what the graph came to is all that can be known of the reply.
+            final = self.trail.final
+            came = reply_of(cast("Mapping[str, Any]", final).get(self.key)) if isinstance(final, Mapping) else None
+            if came is not None:
+                self.run.say(str(came.text))
 
 
 class HeldStream:
