@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
+from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
 from roadworthy.adapters.conformance.adapter import Adapter
@@ -68,7 +69,7 @@ class Bench:
 
     def gate(self, contract: str = CONTRACT, ledger: Any = None, **more: Any) -> Gate:
         """A gate under one of the shop's contracts."""
-        return Gate(Contract.loads(contract), self.ledger if ledger is None else ledger, **more)
+        return Gate(_law(contract), self.ledger if ledger is None else ledger, **more)
 
     def functions(self, shop: Shop | None = None) -> Mapping[str, Callable[..., Any]]:
         """The shop's functions, async ones where the agent runs in async code."""
@@ -149,6 +150,11 @@ class Bench:
         if error is not None:
             raise error
         return cast("T", found)
+
+
+@cache
+def _law(text: str) -> Contract:
+    return Contract.loads(text)
 
 
 def _hangs(seconds: float) -> Failed:
