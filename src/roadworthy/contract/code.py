@@ -106,6 +106,10 @@ def tool_of(value: object, name: str | None) -> CodeTool:
     schema = _framework_schema(value)
     if schema is not None:
         inner = next((f for k in _FUNCTIONS if callable(f := getattr(value, k, None))), None)
+        if inner is None:
+            inner = _enclosed(
+                getattr(value, "on_invoke_tool", None), frozenset(_mapping(schema.get("properties")) or ())
+            )
         known_as: Any = name or getattr(value, "name", None) or getattr(inner, "__name__", "tool")
         made = _from_schema(str(known_as), schema, _said(getattr(value, "description", None)), inner)
         if made.returns == _ANY:
@@ -120,6 +124,24 @@ def tool_of(value: object, name: str | None) -> CodeTool:
 
 _FUNCTIONS = ("func", "coroutine", "_func", "function")
 """Where tools of frameworks keep the function behind them."""
+
+
+def _enclosed(invoke: Any, args: frozenset[str], steps: int = 0) -> Callable[..., Any] | None:
+    """The function that OpenAI Agents made a tool of: the one with its arguments among what its closures hold."""
+    inner = getattr(invoke, "_invoke_tool_impl", invoke)
+    if steps > _MOST_DEEP or not inspect.isfunction(inner):
+        return None
+    for cell in inner.__closure__ or ():
+        try:
+            held = cell.cell_contents
+        except ValueError:  # it is not bound yet
+            continue
+        if inspect.isfunction(held) and args and args <= set(inspect.signature(held).parameters):
+            return held
+        found = _enclosed(held, args, steps + 1)
+        if found is not None:
+            return found
+    return None
 
 
 def _declared_return(tool: Any) -> Schema:

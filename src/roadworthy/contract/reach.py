@@ -19,7 +19,11 @@ from typing import Any, Final, Literal, cast
 from roadworthy.contract.code import CodeTool, is_schema, is_tool, no_tool, own_tool, tool_of
 
 _DEEP: Final = 30
-_MOST: Final = 20_000
+_STEPS: Final = 4
+"""So many functions inside of each other are looked through."""
+_CALLED: Final = ("func", "_func", "coroutine", "function")
+"""Where tools of frameworks keep what they run."""
+_MOST: Final = 5_000
 """So many objects are looked at, and no more."""
 _WAIT_S: Final = 60.0
 """So long may a workbench or server take to list its tools."""
@@ -85,8 +89,10 @@ class _Walk:
             self._mapping(cast("Mapping[str, Any]", value), name, depth, place)
         elif is_tool(value):
             self.add(tool_of(value, name))
-            for inside in ("_agent", "_team"):  # an agent that is a tool calls tools of its own
-                self.go(getattr(value, inside, None), None, depth + 1, "inside")
+            for inside in ("_agent", "_team", "_agent_instance"):  # an agent that is a tool calls tools of its own
+                self.go(_attribute(value, inside), None, depth + 1, "inside")
+            for name in _CALLED:
+                self._behind(getattr(value, name, None), depth, 0)
         elif self._holds(value):
             self._holder(value, depth)
         elif isinstance(value, list | tuple) or (place == "given" and _several(cast("object", value))):
@@ -100,6 +106,22 @@ class _Walk:
             said = name or getattr(cast("object", value), "name", None)
             who = said if isinstance(said, str) and said else type(cast("object", value)).__name__
             self.left_out.append(f"{who} is no function here: where it runs there is no gate")
+
+    def _behind(self, function: Any, depth: int, steps: int) -> None:
+        """An agent that a framework made a tool of is held by nothing but the function that runs it."""
+        if function is None or steps > _STEPS or id(function) in self.seen:
+            return
+        self.seen[id(function)] = function
+        plain = inspect.unwrap(getattr(function, "__func__", getattr(function, "func", function)))
+        for cell in getattr(plain, "__closure__", None) or ():
+            try:
+                held = cell.cell_contents
+            except ValueError:  # it is not bound yet
+                continue
+            if inspect.isfunction(held) or inspect.ismethod(held):
+                self._behind(held, depth, steps + 1)
+            elif not isinstance(held, Mapping | ModuleType) and not is_tool(held) and self._holds(held):
+                self.go(held, None, depth + 1, "inside")
 
     def _mapping(self, value: Mapping[str, Any], name: str | None, depth: int, place: _Place) -> None:
         if is_schema(value):
@@ -122,27 +144,29 @@ class _Walk:
         return _asks(value) or any(_attribute(value, name) is not None for name in _INSIDE)
 
     def _holder(self, value: Any, depth: int) -> None:
-        before = set(self.found)
+        if self._renamed(value, depth):
+            return
         for name in _INSIDE:
             inside = _attribute(value, name)
             place: _Place = "tools" if name in ("tools", "_tools", "mcp_tools") else "inside"
             if isinstance(inside, Mapping) and name != "default_options":
                 inside = list(cast("Mapping[str, Any]", inside).values())
             self.go(inside, None, depth + 1, place)
-        self._renamed(value, before)
         if _asks(value) and not _attribute(value, "_tools") and not _attribute(value, "tools"):
             self._ask(value, depth)
 
-    def _renamed(self, value: Any, before: set[str]) -> None:
-        """Pydantic AI's toolsets that call the tools of another by other names."""
-        prefix, names = getattr(value, "prefix", None), getattr(value, "name_map", None)
-        if not hasattr(value, "wrapped") or not (isinstance(prefix, str) or isinstance(names, Mapping)):
-            return
+    def _renamed(self, value: Any, depth: int) -> bool:
+        """Pydantic AI's toolsets that call the tools of another by other names; False for what is none."""
+        prefix, names = _attribute(value, "prefix"), _attribute(value, "name_map")
+        if _attribute(value, "wrapped") is None or not (isinstance(prefix, str) or isinstance(names, Mapping)):
+            return False
+        inner = _Walk()  # of its own: another may call the same tools by other names again
+        inner.go(value.wrapped, None, depth + 1, "inside")
         by_old = {old: new for new, old in cast("Mapping[str, str]", names).items()} if names else {}
-        for old in [n for n in self.found if n not in before]:
-            tool = self.found.pop(old)
-            new = by_old.get(old) or (f"{prefix}_{old}" if isinstance(prefix, str) else old)
-            self.found[new] = replace(tool, name=new)
+        for old, tool in inner.found.items():
+            self.add(replace(tool, name=by_old.get(old) or (f"{prefix}_{old}" if isinstance(prefix, str) else old)))
+        self.left_out += inner.left_out
+        return True
 
     def _ask(self, value: Any, depth: int) -> None:
         try:
