@@ -26,7 +26,10 @@ app = typer.Typer(add_completion=False)
 
 File = Annotated[Path, typer.Option("--cassette", help="The file that holds the answers, a line each.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1. 0: any that is free.")]
-Law = Annotated[Path | None, typer.Option("--contract", help="The contract that the agent is under.")]
+Law = Annotated[
+    Path | None,
+    typer.Option("--contract", help="The agent's contract: what carries its labels gets other names in the cassette."),
+]
 Book = Annotated[
     str | None,
     typer.Option("--ledger", envvar=LEDGER_ENV, help="With --run: the ledger, a path or postgresql://HOST/DATABASE."),
@@ -81,6 +84,7 @@ def record(
             upstream=model,
             cassette=cassette,
             mode="extend" if extend else "record",
+            contract=Contract.load(contract) if contract is not None else None,
             prices=read_prices(prices) if prices is not None else None,
             port=port,
         ) as endpoint,

@@ -1,5 +1,7 @@
 """What models answered, in a file of JSON lines that is small and says the same in the same bytes.
 
+What carries a label of the contract, or looks like a credential, stands in it under another name.
+
 The first line names the format. A `part` is a message or a tool's schema, written once, however many requests hold it.
 Every other line is one recording: the request with its parts by name, its key, and the answer.
 """
@@ -10,7 +12,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,13 @@ from typing import Any, Final, cast
 
 from roadworthy.adapters.model.asked import Asked, line_of, same_asked
 from roadworthy.adapters.model.difference import likeness
+from roadworthy.adapters.model.labelled import Value, credentials_in
+from roadworthy.adapters.model.pseudonyms import Bound, Pseudonyms, holds_names, laid_over, revealed, texts_of
 from roadworthy.core.errors import UsageError
 
 FORMAT: Final = "roadworthy-cassette"
 VERSION: Final = 1
+_HEAD: Final = {"format": FORMAT, "version": VERSION}
 _SHARED: Final = ("messages", "input", "tools")
 """Lists whose items are written once."""
 _MODE: Final = 0o600
@@ -47,13 +52,34 @@ class Recording:
         return self.asked.key, self.trial, self.nth
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A recording that answers a request."""
+
+    recording: Recording
+    bound: Bound
+    """What names stand for in the conversation by now."""
+
+    @property
+    def answer(self) -> Mapping[str, Any]:
+        """The answer, with values in the place of names."""
+        return revealed(self.recording.answer, self.bound)
+
+
 class Cassette:
     """Recordings, in memory and in a file. Safe to share between threads; one process writes it at a time."""
 
     def __init__(self, path: Path, recordings: Mapping[tuple[str, int, int], Recording], parts: set[str]) -> None:
         self.path = path
         self._recordings = dict(recordings)
+        """Those that were made here hold values, those that were read hold names in their place."""
         self._parts = parts
+        self._names = Pseudonyms()
+        self._with_names: list[Recording] = []
+        for one in recordings.values():
+            self._names.known([one.asked.body, one.answer])
+            if holds_names(one.asked.body):
+                self._with_names.append(one)
         self._lock = threading.Lock()
 
     @classmethod
@@ -76,7 +102,7 @@ class Cassette:
         """An empty one, written at once, for its owner's eyes alone. Raises UsageError where there is a file."""
         made = cls(path, {}, set())
         try:
-            made._append([{"format": FORMAT, "version": VERSION}], flags=os.O_CREAT | os.O_EXCL)
+            made._append([_HEAD], flags=os.O_CREAT | os.O_EXCL)
         except FileExistsError as error:
             raise UsageError(f"{path} is there already: extend it, or remove it first") from error
         except OSError as error:
@@ -89,38 +115,100 @@ class Cassette:
     def __iter__(self) -> Iterator[Recording]:
         return iter(list(self._recordings.values()))
 
-    def find(self, key: str, trial: int, nth: int) -> Recording | None:
-        """The recording of what is asked for the `nth` time in a trial; both count from 0."""
-        return self._recordings.get((key, trial, nth))
+    def find(self, asked: Asked, trial: int, nth: int, bound: Bound) -> Found | None:
+        """The recording of what is asked for the `nth` time in a trial; both count from 0.
+
+        `bound`: what names stand for in this conversation. None for none, and where several would do.
+        """
+        exact = self._recordings.get((asked.key, trial, nth))
+        if exact is not None:
+            return Found(recording=exact, bound=bound)
+        fitting: list[Found] = []
+        for one in self._with_names:
+            if (one.asked.path, one.trial, one.nth) == (asked.path, trial, nth):
+                values = laid_over(one.asked.body, asked.body, bound)
+                if values is not None:
+                    fitting.append(Found(recording=one, bound=values))
+        if len(fitting) != 1:
+            return None
+        with self._lock:
+            self._names.bind(fitting[0].bound)
+        return fitting[0]
 
     def nearest(self, asked: Asked) -> Recording | None:
         """The recording whose request is most like one; None in an empty cassette."""
         return max(self, key=lambda one: likeness(one.asked, asked), default=None)
 
-    def add(self, recording: Recording) -> None:
-        """Keep a recording, on disk before this returns. Raises UsageError where the file cannot be written."""
+    def add(self, recording: Recording, labelled: Iterable[Value] = ()) -> None:
+        """Keep a recording, on disk before this returns; `labelled` values get names, in all that was written here.
+
+        What looks like a credential gets one, too. Raises UsageError where the file cannot be written.
+        """
         with self._lock:
-            lines: list[Mapping[str, Any]] = []
-            request = dict(recording.asked.body)
-            for name in _SHARED:
-                if isinstance(request.get(name), list):
-                    request[name] = [self._part(item, lines) for item in request[name]]
-            lines.append(
-                {
-                    "key": recording.asked.key,
-                    "path": recording.asked.path,
-                    "trial": recording.trial,
-                    "nth": recording.nth,
-                    "request": request,
-                    "status": recording.status,
-                    "answer": recording.answer,
-                }
-            )
-            try:
-                self._append(lines)
-            except OSError as error:
-                raise UsageError(f"{self.path} cannot be written: {error.strerror}") from error
+            values = [*labelled]
+            for text in texts_of([recording.asked.body, recording.answer]):
+                values += credentials_in(text)
+            told_before = self._learn(values)
             self._recordings[recording.place] = recording
+            if told_before:
+                self._write_anew()
+            else:
+                self._written(lambda: self._append(self._lines(recording)))
+
+    def hide(self, labelled: Iterable[Value]) -> None:
+        """Give names to values that are known only now. Raises UsageError where the file cannot be written."""
+        with self._lock:
+            if self._learn(labelled):
+                self._write_anew()
+
+    def _learn(self, values: Iterable[Value]) -> bool:
+        """Whether a value that is new has been written before."""
+        new = self._names.learn(values)
+        if not new:
+            return False
+        return any(self._names.hides(new, [one.asked.body, one.answer]) for one in self._recordings.values())
+
+    def _lines(self, recording: Recording) -> list[Mapping[str, Any]]:
+        """A recording as it is written, after its parts that are not written yet."""
+        asked = same_asked(recording.asked.path, self._names.hide(recording.asked.body))
+        lines: list[Mapping[str, Any]] = []
+        request = dict(asked.body)
+        for name in _SHARED:
+            if isinstance(request.get(name), list):
+                request[name] = [self._part(item, lines) for item in request[name]]
+        lines.append(
+            {
+                "key": asked.key,
+                "path": asked.path,
+                "trial": recording.trial,
+                "nth": recording.nth,
+                "request": request,
+                "status": recording.status,
+                "answer": self._names.hide(recording.answer),
+            }
+        )
+        return lines
+
+    def _write_anew(self) -> None:
+        """Write all of it again, in one step, for something in it has a name now."""
+        self._parts.clear()
+        lines: list[Mapping[str, Any]] = [_HEAD]
+        for one in self._recordings.values():
+            lines += self._lines(one)
+        beside = self.path.with_name(f"{self.path.name}.new")
+
+        def write() -> None:
+            beside.unlink(missing_ok=True)
+            self._append(lines, flags=os.O_CREAT | os.O_EXCL, path=beside)
+            beside.replace(self.path)
+
+        self._written(write)
+
+    def _written(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def _part(self, item: Any, lines: list[Mapping[str, Any]]) -> str:
         name = hashlib.sha256(line_of(item)).hexdigest()[:16]
@@ -129,9 +217,9 @@ class Cassette:
             self._parts.add(name)
         return name
 
-    def _append(self, lines: list[Mapping[str, Any]], *, flags: int = 0) -> None:
+    def _append(self, lines: list[Mapping[str, Any]], *, flags: int = 0, path: Path | None = None) -> None:
         data = b"".join(line_of(line) + b"\n" for line in lines)
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, _MODE)
+        file = os.open(path or self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, _MODE)
         try:
             with suppress(OSError):  # a file system that knows no modes
                 os.fchmod(file, _MODE)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from roadworthy.adapters.model.asked import Asked
+from roadworthy.adapters.model.labelled import Labelled, Value
 from roadworthy.adapters.model.prices import Price, used_by
+from roadworthy.adapters.model.pseudonyms import Bound
 from roadworthy.adapters.model.serving import Response, refused
 from roadworthy.gate.chat_spans import ChatSpan, chat_span
 from roadworthy.gate.models import Used
@@ -30,6 +32,10 @@ class Conversation:
         self._secret = secrets.token_urlsafe(24)
         self._prices = prices
         self._asked: Counter[str] = Counter()
+        self.bound: Bound = {}
+        """What names of the cassette stand for in this conversation."""
+        self._learnt = 0
+        self._tools: dict[str, str] = {}
         self._lock = threading.Lock()
 
     @property
@@ -106,6 +112,18 @@ class Conversation:
         used = self.used(asked, answer)
         if self.run is not None and used is not None:
             self.run.spent_on(used)
+
+    def learnt(self, labelled: Labelled) -> Iterator[Value]:
+        """Labelled values that the run's calls have brought since this was last asked. Raises LedgerError."""
+        if self.run is None:
+            return
+        for entry in self.run.gate.ledger.entries(run=self.run.id, after=self._learnt):
+            self._learnt = entry.seq
+            if entry.kind == "action":
+                self._tools[entry.body["id"]] = entry.body["tool"]
+            elif entry.kind == "outcome" and entry.body["status"] == "ok":
+                tool = self._tools.get((entry.cause or "").partition("~")[0], "")
+                yield from labelled.in_result(tool, entry.body.get("value", entry.body.get("text")))
 
     @property
     def _counts(self) -> bool:

@@ -16,14 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
 
-from roadworthy.adapters.model.asked import PATHS, Asked, asked_of
+from roadworthy.adapters.model.asked import PATHS, Asked, asked_of, same_asked
 from roadworthy.adapters.model.cassette import Cassette, Recording
 from roadworthy.adapters.model.conversation import Conversation, LateRun, Unmetered
 from roadworthy.adapters.model.difference import differences
+from roadworthy.adapters.model.labelled import Labelled, Value
 from roadworthy.adapters.model.prices import Price
+from roadworthy.adapters.model.pseudonyms import revealed
 from roadworthy.adapters.model.serving import Doorway, LoopbackServer, Request, Response, refused
 from roadworthy.adapters.model.streams import Assembling, Begun, Event, assembling, told_again
 from roadworthy.adapters.model.upstream import Reply, Unanswered, Upstream
+from roadworthy.contract.model import Contract
 from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.core.visible import visible
 from roadworthy.gate.chat_spans import ChatSpan
@@ -48,9 +51,10 @@ _KEPT_STATUS: Final = frozenset((200, 400, 404, 413, 422))
 class ModelEndpoint:
     """An OpenAI-compatible endpoint on 127.0.0.1, while the `with` block lasts. Safe to share between threads.
 
-    `upstream`: where the model is; needless for `replay`. `cassette`: a file; needless for `pass`. `prices`: by model,
-    for contracts with `model_cost`. `port`: 0 takes any that is free. Raises UsageError for what does not go together,
-    and for a cassette that cannot be read or written.
+    `upstream`: where the model is; needless for `replay`. `cassette`: a file; needless for `pass`. `contract`: what
+    carries its labels gets other names in the cassette; where a run is given, its own contract is taken. `prices`: by
+    model, for contracts with `model_cost`. `port`: 0 takes any that is free. Raises UsageError for what does not go
+    together, and for a cassette that cannot be read or written.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class ModelEndpoint:
         upstream: Upstream | None = None,
         cassette: str | Path | None = None,
         mode: Mode = "replay",
+        contract: Contract | None = None,
         prices: Mapping[str, Price] | None = None,
         port: int = 0,
     ) -> None:
@@ -78,6 +83,8 @@ class ModelEndpoint:
         self._upstream = upstream
         self._cassette = _cassette(Path(cassette), mode) if cassette is not None else None
         self._port = port
+        self._contract = contract
+        self._labelled: dict[str, Labelled] = {}
         self._prices = dict(prices or {})
         self._conversations: dict[str, Conversation] = {}
         self.missed = 0
@@ -104,6 +111,8 @@ class ModelEndpoint:
         if self._server is not None:
             self._server.close()
             self._server = None
+        for talk in list(self._conversations.values()):
+            self._hide_the_rest(talk)
 
     def url(self, run: Run | LateRun | None = None, *, trial: int = 0) -> str:
         """A base URL for one conversation, with a token of its own: give it to the client with any API key.
@@ -123,7 +132,9 @@ class ModelEndpoint:
         """Forget a conversation, and with it its run: its URL is served no more."""
         name = url.rpartition("/r/")[2].partition(".")[0]
         with self._guard:
-            self._conversations.pop(name, None)
+            talk = self._conversations.pop(name, None)
+        if talk is not None:
+            self._hide_the_rest(talk)
 
     @contextmanager
     def conversation(self, run: Run | LateRun | None = None, *, trial: int = 0) -> Generator[str]:
@@ -200,13 +211,14 @@ class ModelEndpoint:
             turn.nothing("budget")
             return refusal
         if self._cassette is not None and self.mode in ("replay", "extend"):
-            recording = self._cassette.find(asked.key, talk.trial, turn.nth)
-            if recording is not None:
-                talk.keep(asked, recording.status, recording.answer)
-                return turn.given(recording.status, recording.answer, source="cassette")
+            found = self._cassette.find(asked, talk.trial, turn.nth, talk.bound)
+            if found is not None:
+                talk.bound, answer = found.bound, found.answer
+                talk.keep(asked, found.recording.status, answer)
+                return turn.given(found.recording.status, answer, source="cassette")
             if self.mode == "replay":
                 turn.nothing("not_recorded")
-                return self._missed(self._cassette, asked, talk.trial, turn.nth)
+                return self._missed(self._cassette, turn)
         return self._live(turn, body, request)
 
     def _live(self, turn: _Turn, body: Mapping[str, Any], request: Request) -> Response:
@@ -279,9 +291,31 @@ class ModelEndpoint:
         talk, asked = turn.talk, turn.asked
         talk.keep(asked, status, answer)
         if self._cassette is not None:
-            self._cassette.add(Recording(asked=asked, trial=talk.trial, nth=turn.nth, status=status, answer=answer))
+            made = Recording(asked=asked, trial=talk.trial, nth=turn.nth, status=status, answer=answer)
+            self._cassette.add(made, self._labelled_in(talk, made))
 
-    def _missed(self, cassette: Cassette, asked: Asked, trial: int, nth: int) -> Response:
+    def _labelled_in(self, talk: Conversation, made: Recording | None) -> list[Value]:
+        """What carries a label in a recording, and in what the run has learnt."""
+        contract = talk.run.gate.contract if talk.run is not None else self._contract
+        if contract is None or not contract.labels:
+            return []
+        labelled = self._labelled.setdefault(contract.digest, Labelled(contract))
+        found = [*talk.learnt(labelled)]
+        if made is not None:
+            found += labelled.in_request(made.asked)
+        return found
+
+    def _hide_the_rest(self, talk: Conversation) -> None:
+        """What the run has learnt after it asked the model for the last time may stand in what it asked."""
+        if self._cassette is None or self.mode == "replay":
+            return
+        try:
+            self._cassette.hide(self._labelled_in(talk, None))
+        except LedgerError as error:
+            _log.warning("labelled values may stand in %s: %s", self._cassette.path.name, error)
+
+    def _missed(self, cassette: Cassette, turn: _Turn) -> Response:
+        asked, trial, nth = turn.asked, turn.talk.trial, turn.nth
         times = "" if nth == 0 else f", asked for the {nth + 1}. time in this conversation"
         text = f"nothing is recorded for this request (trial {trial}{times}) in {cassette.path.name}"
         near = cassette.nearest(asked)
@@ -292,7 +326,8 @@ class ModelEndpoint:
             known = ", ".join(f"trial {one.trial}, {one.nth + 1}. time" for one in same)
             text += f"; the same request is recorded for: {known}"
         else:
-            told = "\n".join(f"  {line}" for line in differences(near.asked, asked))
+            recorded = same_asked(near.asked.path, revealed(near.asked.body, turn.talk.bound))
+            told = "\n".join(f"  {line}" for line in differences(recorded, asked))
             text += f". It differs from the nearest recording, {near.asked.key[:12]}, in:\n{told}"
         with self._guard:
             self.missed += 1
