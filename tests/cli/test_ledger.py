@@ -256,3 +256,17 @@ def test_lines_of_json_steer_no_terminal_and_say_the_same(tmp_path: Path, capsys
     assert json.loads(printed)["body"]["text"] == said
     assert "é" in printed
     assert not [c for c in printed.removesuffix("\n") if c in said and not c.isprintable()]
+
+
+def test_a_call_that_another_process_has_ended_is_not_in_doubt(tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "runs.db")
+    with Ledger.open(path) as opened:
+        opened.append([
+            _draft("action", {"id": "run-1#1.ab", "tool": "ask_desk", "args": {}}, cause="run-1#1.ab"),
+            _draft("intent", {"key": "run-1#1.ab"}, cause="run-1#1.ab"),
+            _draft("outcome", {"status": "ok", "done": "executed", "text": "Done."}, cause="run-1#1.ab~.cd"),
+        ])  # fmt: skip
+    assert main(["ledger", "show", path, "run-1"]) == 0
+    told = capsys.readouterr().out
+    assert "#1 executed: Done." in told
+    assert "in_doubt" not in told

@@ -179,6 +179,15 @@ def test_what_follows_from_a_call_stands_with_it() -> None:
     assert (right.agent, len(right.parts)) == ("right", 3)
 
 
+def test_what_is_noted_before_anybody_is_at_work_belongs_to_the_run() -> None:
+    story = Story()
+    story.tell("observation", {"recall": "start", "value": "x"})
+    story.hand("h1", "desk", how="turn")
+    story.tell("observation", {"recall": "now", "value": "y"})
+    story.tell("model_call", {"tokens": 3})
+    assert story.lines == ["run", "observation", "desk has the word", "- observation", "- model_call"]
+
+
 def test_an_agent_that_nothing_was_handed_to_shows_by_its_calls() -> None:
     story = Story()
     story.call()

@@ -59,6 +59,11 @@ class Branch:
         self.items.append(made)
         return made
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has been at work yet."""
+        return self.agent is None and not any(isinstance(item, Stretch) for item in self.items)
+
     def hand(self, agent: str | None, given: Entry | None) -> None:
         """Another agent has the word from now on."""
         self.agent, self.given = agent, given
@@ -188,6 +193,9 @@ class _Weaving:
         name = _agent_of(entry)
         if name is None and entry.kind == "handover":
             name = _text(entry.body.get("source"))
+        if name is None and entry.kind in ("observation", "model_call") and self.root.idle:
+            self.root.items.append(entry)
+            return
         stretch = self._word_of(name)
         stretch.parts.append(entry)
         if entry.kind == "action":

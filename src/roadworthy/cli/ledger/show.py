@@ -126,9 +126,9 @@ class _Telling:
     def entry(self, entry: Entry, guides: str = "") -> None:
         self._heading(entry)
         if entry.kind == "intent":
-            self.open[entry.cause or ""] = str(entry.body.get("key", ""))
+            self.open[_root(entry)] = str(entry.body.get("key", ""))
         elif entry.kind == "outcome":
-            self.open.pop(entry.cause or "", None)
+            self.open.pop(_root(entry), None)
         mark = mark_of(entry)
         for who, text in _lines(entry):
             self._say(entry.at, guides, who, text if mark in text else f"{text} {mark}")
@@ -195,6 +195,11 @@ _UNDER: Final = str.maketrans({"\u250c": "\u2502", "\u251c": "\u2502", "\u2514":
 def _back(returned: Entry) -> str:
     text = str(returned.body.get("text") or "")
     return f"back{f': {_brief(text)}' if text else ''}"
+
+
+def _root(entry: Entry) -> str:
+    """The action that an entry follows from: another process may have ended what this one began."""
+    return (entry.cause or "").partition("~")[0]
 
 
 def _number(cause: str | None) -> str:
