@@ -268,6 +268,7 @@ def test_a_world_that_python_could_not_import_is_refused_before_anything_is_writ
         (["--from", "init_tools", "--", "server"], "either from an MCP server"),
         (["--url", "http://127.0.0.1:1/mcp", "--format", "otel"], "either from an MCP server"),
         (["--env", "HOME"], "are for an MCP server"),
+        (["init_tools:EVERY"], "write --from init_tools:EVERY"),
     ],
 )
 def test_what_does_not_go_together_is_2(

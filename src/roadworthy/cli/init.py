@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
+from shutil import which
 from typing import Annotated, Any
 
 import typer
@@ -84,6 +85,8 @@ def command(
     if words or url is not None:
         if source is not None or format is not None:
             raise UsageError("draft either from an MCP server (a command after `--`, or --url) or from --from")
+        if words and len(words) == 1 and which(words[0]) is None:
+            raise UsageError(f"there is no command {words[0]!r}; to draft from what it names write --from {words[0]}")
     elif headers is not None or env_file is not None or env:
         raise UsageError("--headers, --env-file and --env are for an MCP server: a command after `--`, or --url")
     named = format_named(format) if format is not None else None
@@ -255,7 +258,7 @@ def _write_world(contract: Contract, world: Path, package: str, source: str, *, 
         _write(path, text)
     if quiet:
         return
-    review = sum(text.count("# review") for text in files.values())
+    review = sum(text.count("# review") - text.count("`# review`") for text in files.values())
     out().print(
         shown(
             f"Wrote {world}: {len(files)} files, {review} places to review. Next: roadworthy test {source} "
