@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from agents import (
     RunConfig,
     Runner,
     ShellTool,
+    SQLiteSession,
     WebSearchTool,
     function_tool,
     handoff,
@@ -42,12 +44,16 @@ from conformance import (
 from pydantic import BaseModel
 
 from roadworthy import Contract, Gate, Ledger
-from roadworthy.adapters.openai_agents import guard
+from roadworthy.adapters.conformance.shop import BIG
+from roadworthy.adapters.openai_agents import adrive, drive, guard
 from roadworthy.adapters.replies import HANDED_OVER
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.examples.scripted.openai_agents import ScriptedModel, model
 
 set_tracing_disabled(True)
+
+HELPED = CONTRACT.replace("shop.fail", "ask_helper").replace("args: {}", "args: {input: string}")
+"""The same, where one agent may ask another one."""
 
 
 def tools(functions: dict[str, Any]) -> list[Any]:
@@ -186,6 +192,117 @@ class TestEveryToolIsGated:
         own = [fail, *(t for t in tools(shop.afunctions()) if t.name != "shop_fail")]
         assert await talk(guard(Agent(name="desk", model=model(script), tools=own), gate), gate) == "Half of it worked."
         assert [name for name, _ in shop.did] == ["fail", "refund"]
+
+
+class TestSeveralAgents:
+    """Who asked, and who handed what to whom, stands in the record."""
+
+    def asked(self, ledger: Ledger) -> list[tuple[str, str | None]]:
+        return [(e.body["tool"], e.body.get("agent")) for e in ledger.entries(run="r", kind="action")]
+
+    def handed(self, ledger: Ledger) -> list[dict[str, Any]]:
+        return [{k: v for k, v in e.body.items() if k != "id"} for e in ledger.entries(run="r", kind="handover")]
+
+    async def test_one_agent_has_no_name(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
+        await talk(guard(desk(Script([REFUND], "Done."), shop.afunctions()), gate), gate)
+        assert self.asked(ledger) == [("shop.refund", None)]
+        assert self.handed(ledger) == []
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    async def test_a_hand_off_and_the_next_turn(self, gate: Gate, shop: Shop, ledger: Ledger, streamed: bool) -> None:
+        clerk = Agent(name="clerk", model=model(Script("", [REFUND], "Done.")), tools=tools(shop.afunctions()))
+        triage = Agent(
+            name="triage",
+            model=model(Script([("shop_find_order", {"order_no": "7"}), ("transfer_to_clerk", {})])),
+            handoffs=[handoff(clerk)],
+            tools=tools(shop.afunctions()),
+        )
+        guard(triage, gate)
+        with gate.run(id="r", capability="refunds") as run, run.bind():
+            if streamed:
+                result = Runner.run_streamed(triage, "please")
+                async for _ in result.stream_events():
+                    pass
+            else:
+                assert (await Runner.run(triage, "please")).final_output == "Done."
+            await Runner.run(triage, "please")
+        first = {"agent": "clerk", "source": "triage", "how": "handoff", "text": ""}
+        assert self.handed(ledger) == [
+            first,
+            {"agent": "triage", "source": "clerk", "how": "turn", "text": ""},
+            first,
+        ]
+        assert self.asked(ledger)[:2] == [("shop.find_order", "triage"), ("shop.refund", "clerk")]
+
+    async def test_what_goes_along_with_a_hand_off(self, gate: Gate, ledger: Ledger) -> None:
+        class Reason(BaseModel):
+            why: str
+
+        async def noted(ctx: Any, reason: Reason) -> None: ...
+
+        listed = CONTRACT.replace("shop.fail", "transfer_to_clerk").replace("args: {}", "args: {why: string}")
+        gate = Gate(Contract.loads(listed), ledger)
+        clerk: Agent[Any] = Agent(name="clerk", model=model(Script("", "Done.")))
+        passing = handoff(clerk, on_handoff=noted, input_type=Reason)
+        asking = model(Script([("transfer_to_clerk", {"why": "They are angry."})]))
+        triage: Agent[Any] = Agent(name="triage", model=asking, handoffs=[passing])
+        assert await talk(guard(triage, gate), gate) == "Done."
+        assert self.asked(ledger) == [("transfer_to_clerk", "triage")]
+        (handed,) = self.handed(ledger)
+        assert (handed["source"], handed["agent"]) == ("triage", "clerk")
+        assert json.loads(handed["text"]) == {"why": "They are angry."}
+
+    async def test_an_agent_that_is_a_tool(self, shop: Shop, ledger: Ledger) -> None:
+        gate = Gate(Contract.loads(HELPED), ledger)
+        helper = Agent(name="helper", model=model(Script([REFUND], "I did.")), tools=tools(shop.afunctions()))
+        script = Script([("ask_helper", {"input": "refund order 7"})], "Done.")
+        agent = Agent(name="desk", model=model(script), tools=[helper.as_tool("ask_helper", "Helps.")])
+        assert await talk(guard(agent, gate), gate) == "Done."
+        assert self.asked(ledger) == [("ask_helper", "desk"), ("shop.refund", "helper")]
+        handed, back = self.handed(ledger)
+        assert (handed["source"], handed["agent"], handed["how"]) == ("desk", "helper", "delegate")
+        assert "refund order 7" in handed["text"]
+        assert back["text"] == "I did."
+
+    async def test_a_run_that_is_suspended_inside_of_an_agent_goes_on_in_there(
+        self, shop: Shop, ledger: Ledger
+    ) -> None:
+        suspends = "then: ask\n    ask: {role: shop-lead, meanwhile: suspend}\n"
+        gate = Gate(Contract.loads(HELPED.replace("then: ask\n", suspends)), ledger)
+
+        def build() -> Agent[Any]:
+            inside = model(Script([("send_note", {"text": "hello"})], [BIG], "I did."))
+            helper = Agent(name="helper", model=inside, tools=tools(shop.afunctions()))
+            script = Script([("ask_helper", {"input": "refund order 7"})], "Done.")
+            return guard(Agent(name="desk", model=model(script), tools=[helper.as_tool("ask_helper", "Helps.")]), gate)
+
+        run = gate.run(id="r", capability="refunds", suspendable=True)
+        assert isinstance(await adrive(build(), run, "please"), Suspended)
+        (asked,) = gate.questions()
+        gate.answer(asked.id, by="shop-lead", ruling="approve")
+        resumed = gate.resume("r")
+        result = await adrive(build(), resumed)
+        assert result.final_output == "Done."
+        assert [name for name, _ in shop.did] == ["notify", "refund"]
+        assert [body.get("how") for body in self.handed(ledger)] == ["delegate", None]
+
+
+class TestDrive:
+    async def test_what_keeps_a_conversation_of_its_own_is_refused(self, gate: Gate) -> None:
+        agent = guard(Agent(name="desk", model=model(Script("Hi."))), gate)
+        run = gate.run(capability="refunds", suspendable=True)
+        with pytest.raises(UsageError, match="session= keeps a conversation"):
+            await adrive(agent, run, "please", session=SQLiteSession("s"))
+        assert (await adrive(agent, run, "please")).final_output == "Hi."
+
+    async def test_an_agent_without_a_gate_is_refused(self, gate: Gate) -> None:
+        with pytest.raises(UsageError, match="is not guarded"):
+            await adrive(Agent(name="desk"), gate.run(capability="refunds"), "please")
+
+    async def test_blocking_code_within_a_loop_is_sent_to_the_other_one(self, gate: Gate) -> None:
+        agent = guard(Agent(name="desk", model=model(Script("Hi."))), gate)
+        with pytest.raises(UsageError, match="adrive"):
+            drive(agent, gate.run(capability="refunds"), "please")
 
 
 class TestWhatNoGateCanStandBefore:

@@ -32,7 +32,8 @@ from weakref import WeakKeyDictionary
 from pydantic import BaseModel
 
 from roadworthy.adapters import driving
-from roadworthy.adapters.calls import OFFERED, Offered, abring, inside_tool, refuse_hosted
+from roadworthy.adapters.calls import OFFERED, Offered, abring, hosting, inside_tool, refuse_hosted
+from roadworthy.adapters.company import delegated, gives_word, takes_word
 from roadworthy.adapters.replies import (
     Sentences,
     allowed_by,
@@ -111,10 +112,25 @@ class _Turn:
         """What the model is told at its next turn."""
         self.refused: set[str] = set()
         """Ids of calls whose result is no result of the tool."""
+        self.speaker: str | None = None
+        """Which of several agents has the word now."""
+        self.passing = ""
+        """What goes along as the agent hands over."""
         self.judged = False
         """The reply that comes out was judged."""
         self.broken: HarnessError | Suspended | None = None
         """What must be raised instead of going on: an exception of a tool would cancel the calls beside it."""
+
+    async def spoken_by(self, name: str | None) -> None:
+        """The model of this agent is asked next; None where there is no other."""
+        before, self.speaker = self.speaker, name
+        if name is None:
+            return
+        if before is None:
+            await takes_word(self.run, name)
+        elif before != name:
+            text, self.passing = self.passing, ""
+            await gives_word(self.run, before, name, text)
 
     def raise_broken(self) -> None:
         if self.broken is not None:
@@ -175,15 +191,21 @@ class _Guarding:
     def __init__(self, gate: Gate, provider: ModelProvider) -> None:
         self.gate = gate
         self.provider = provider
+        self.several = False
+        """The agent is one of several, which are told apart by their names."""
 
     def guard(self, agent: Any) -> None:
         """Guard an agent and all that it reaches. Does nothing where that has been done."""
-        self._walk(agent, set())
+        seen: dict[int, Any] = {}
+        self._walk(agent, seen)
+        if len(seen) > 1:
+            for known in seen.values():
+                type(known).roadworthy_guarding.several = True
 
-    def _walk(self, agent: Any, seen: set[int]) -> None:
+    def _walk(self, agent: Any, seen: dict[int, Any]) -> None:
         if id(agent) in seen:
             return
-        seen.add(id(agent))
+        seen[id(agent)] = agent
         if not isinstance(agent, Agent) or isinstance(agent, SandboxAgent):
             raise UsageError(
                 f"guard() cannot see what a {type(cast('object', agent)).__name__} does; it takes agents of the class "
@@ -229,8 +251,8 @@ class _Guarding:
             raise UsageError("this agent is guarded by a gate of another contract already; build it again for this one")
         if known is None:
             names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-            more = {**names, "roadworthy_gate": self.gate, "get_all_tools": _all_gated(kind, self)}
-            agent.__class__ = type(kind.__name__, (kind,), more)
+            more = {**names, "roadworthy_gate": self.gate, "roadworthy_guarding": self}
+            agent.__class__ = type(kind.__name__, (kind,), {**more, "get_all_tools": _all_gated(kind, self)})
         gate = cast("Gate", cast("Any", type(agent)).roadworthy_gate)
         agent.tools = [_by_hand(tool, gate) if isinstance(tool, FunctionTool) else tool for tool in agent.tools]
         # Fields that may have been set anew since, as in a clone.
@@ -296,17 +318,24 @@ def _all_gated(kind: type[Any], guarding: _Guarding) -> Callable[..., Any]:
         guarding.guard(self)
         gate = cast("Gate", cast("Any", type(self)).roadworthy_gate)
         turn = _turn_of(run_context)
+        name = _told_apart(self)
+        await turn.spoken_by(name)
         found: list[Any] = []
         for tool in await kind.get_all_tools(self, run_context):
             if isinstance(tool, FunctionTool):
-                found.append(_gated(tool, gate, turn))
+                found.append(_gated(tool, gate, turn, name))
             else:
                 guarding.refuse(tool)
                 found.append(tool)
         names = {tool.name for tool in found}
-        return [*found, *(_offered(extra, gate, turn) for extra in OFFERED if extra.name not in names)]
+        return [*found, *(_offered(extra, gate, turn, name) for extra in OFFERED if extra.name not in names)]
 
     return get_all_tools
+
+
+def _told_apart(agent: Any) -> str | None:
+    """An agent's name, where it is one of several."""
+    return str(agent.name) if cast("Any", type(agent)).roadworthy_guarding.several else None
 
 
 def _by_hand(tool: FunctionTool, gate: Gate) -> FunctionTool:
@@ -316,7 +345,7 @@ def _by_hand(tool: FunctionTool, gate: Gate) -> FunctionTool:
     inner = set_function_tool_failure_error_function(copy.copy(tool), None)
 
     async def on_invoke_tool(ctx: Any, given: str) -> str:
-        return await _bringing(inner, gate, _Turn(), tool.name)(ctx, given)
+        return await _bringing(inner, gate, _Turn(), tool.name, None)(ctx, given)
 
     kept = copy.copy(tool)
     kept.on_invoke_tool = on_invoke_tool
@@ -324,45 +353,54 @@ def _by_hand(tool: FunctionTool, gate: Gate) -> FunctionTool:
     return kept
 
 
-def _gated(tool: FunctionTool, gate: Gate, turn: _Turn) -> FunctionTool:
+def _gated(tool: FunctionTool, gate: Gate, turn: _Turn, agent: str | None) -> FunctionTool:
     source: Any = getattr(tool, "roadworthy_source", None)
     tool = source() if source is not None else tool
     # The SDK would make a text of an exception, and hand it to the gate as if it were a result.
     inner = set_function_tool_failure_error_function(copy.copy(tool), None)
     gated = copy.copy(tool)
-    gated.on_invoke_tool = _bringing(inner, gate, turn, tool.name)
+    gated.on_invoke_tool = _bringing(inner, gate, turn, tool.name, agent)
     gated.timeout_seconds = None  # within the gate, which knows what a write is that did not end
     gated.output_json_schema, gated._output_type_adapter = None, None  # pyright: ignore[reportPrivateUsage]
     cast("Any", gated).roadworthy_turn = turn
     return gated
 
 
-def _offered(extra: Offered, gate: Gate, turn: _Turn) -> FunctionTool:
+def _offered(extra: Offered, gate: Gate, turn: _Turn, agent: str | None) -> FunctionTool:
     tool = FunctionTool(
         name=extra.name,
         description=extra.description,
         params_json_schema=extra.parameters,
-        on_invoke_tool=_bringing(None, gate, turn, extra.name),
+        on_invoke_tool=_bringing(None, gate, turn, extra.name, agent),
     )
     cast("Any", tool).roadworthy_turn = turn
     return tool
 
 
-def _bringing(inner: FunctionTool | None, gate: Gate, turn: _Turn, name: str) -> Callable[[Any, str], Any]:
+def _bringing(
+    inner: FunctionTool | None, gate: Gate, turn: _Turn, name: str, agent: str | None
+) -> Callable[[Any, str], Any]:
     async def on_invoke_tool(ctx: Any, given: str) -> str:
         if turn.broken is not None:
             return _ENDED
 
         async def run_tool(**args: Any) -> Any:
             called = cast("FunctionTool", inner)
-            coming = called.on_invoke_tool(ctx, json.dumps(args, default=str, ensure_ascii=False))
-            return _plain(await asyncio.wait_for(coming, called.timeout_seconds))
+            text = json.dumps(args, default=str, ensure_ascii=False)
+            helper: Any = getattr(called, "_agent_instance", None)
+            if helper is None:
+                return _plain(await asyncio.wait_for(called.on_invoke_tool(ctx, text), called.timeout_seconds))
+            # An agent that is a tool: what it does until it comes back is its own.
+            async with delegated(turn.run, str(helper.name), agent, text) as comes_to:
+                with hosting():
+                    result = _plain(await asyncio.wait_for(called.on_invoke_tool(ctx, text), called.timeout_seconds))
+                comes_to(str(result))
+            return result
 
         call_id = str(ctx.tool_call_id)
+        fn = run_tool if inner is not None else None
         try:
-            outcome = await abring(
-                gate, turn.run, name, _parsed(given), run_tool if inner is not None else None, call_id=call_id
-            )
+            outcome = await abring(gate, turn.run, name, _parsed(given), fn, call_id=call_id, agent=agent)
         except (HarnessError, Suspended) as error:
             turn.broken = error
             return _ENDED
@@ -392,7 +430,9 @@ class _GatedHandoff:
             return f"{taken[0].name} has the word."
 
         try:
-            outcome = await abring(self._gate, turn.run, self._handoff.tool_name, _parsed(given), hand_over)
+            outcome = await abring(
+                self._gate, turn.run, self._handoff.tool_name, _parsed(given), hand_over, agent=_told_apart(self._agent)
+            )
         except (HarnessError, Suspended) as error:
             turn.broken = error
             return self._agent
@@ -648,6 +688,9 @@ def _role(item: Any) -> str | None:
 
 async def _judged(asked: _Asked, output: Sequence[Any]) -> list[Any] | None:
     """What a model put out, as it may come out; None: the model must say it in other words."""
+    handoffs = {handoff.tool_name for handoff in asked.given["handoffs"]}
+    passing = next((i.arguments for i in output if i.type == "function_call" and i.name in handoffs), "{}")
+    asked.turn.passing = "" if passing in ("", "{}") else passing
     messages = [item for item in output if item.type == "message"]
     run = asked.near
     if run is None:
