@@ -26,7 +26,7 @@ QUIET_PIP := --quiet --quiet --disable-pip-version-check --no-input --no-deps
 FRAMEWORK ?= plain
 DEMO_ENV := $(if $(filter plain,$(FRAMEWORK)),$(CORE),$(FRAMEWORKS))
 
-.PHONY: help demo test check bench bench-peers check-bench docs test-frameworks check-frameworks real-model format constraints clean nightly
+.PHONY: help demo test check bench bench-peers check-bench others docs test-frameworks check-frameworks real-model format constraints clean nightly
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ real-model: $(FRAMEWORKS)/.installed ## Play the desk with a real model, gate of
 
 check-bench: $(BENCH)/.installed ## Types of what imports AgentDojo
 	$(BIN)/pyright -p pyright.bench.json
+
+others: $(FRAMEWORKS)/.installed ## Fetch other people's agents and play what goes wrong with them, with the gate off and on
+	@$(FBIN)/python bench/others/fetch.py
+	@$(FBIN)/python bench/others/run.py $(ARGS)
 
 docs: $(CORE)/.installed ## Write the help pages anew and build the documentation into site/
 	$(BIN)/python tools/help_pages.py

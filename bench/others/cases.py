@@ -124,11 +124,13 @@ def main(cases: Sequence[Case], by: Play, file: str) -> int:
     parser.add_argument("--gate", choices=["on", "off"])
     chosen = parser.parse_args()
     here = Path(file).resolve().parent
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # agents and the programs that they start print, too
     for case in cases:
         if chosen.case and case.name not in chosen.case:
             continue
         for gate in ("off", "on"):
             if chosen.gate in (None, gate):
                 played = play(case, by, here / "contract.yaml", guarded=gate == "on")
-                print(played.line(here.name), file=sys.stdout, flush=True)
+                print(played.line(here.name), file=out, flush=True)
     return 0

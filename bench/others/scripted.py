@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,10 @@ def _last_told(request: dict[str, Any]) -> str:
 
 
 @contextmanager
-def scripted_model(steps: Sequence[Step]) -> Iterator[ScriptedModel]:
+def scripted_model(steps: Sequence[Step]) -> Generator[ScriptedModel]:
     """Serve a script on loopback, under a free port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    model = ScriptedModel(url=f"http://127.0.0.1:{server.server_port}/v1", steps=list(steps))
-    server.model = model  # pyright: ignore[reportAttributeAccessIssue]  # the handler knows its server only
+    server = _Server(("127.0.0.1", 0), _Handler)
+    model = server.model = ScriptedModel(url=f"http://127.0.0.1:{server.server_port}/v1", steps=list(steps))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -78,13 +77,16 @@ def scripted_model(steps: Sequence[Step]) -> Iterator[ScriptedModel]:
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    model: ScriptedModel
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        model: ScriptedModel = self.server.model  # pyright: ignore[reportAttributeAccessIssue]
-        number, step = model.next(given)
+        number, step = cast("_Server", self.server).model.next(given)
         response = self.path.endswith("/responses")
         whole = _response(given, number, step) if response else _completion(given, number, step)
         if given.get("stream"):
@@ -138,6 +140,7 @@ def _completion_events(whole: dict[str, Any]) -> Iterator[str]:
 
 
 def _response(given: dict[str, Any], number: int, step: Answer) -> dict[str, Any]:
+    output: list[dict[str, Any]]
     if isinstance(step, Calls):
         output = [
             {
@@ -151,7 +154,7 @@ def _response(given: dict[str, Any], number: int, step: Answer) -> dict[str, Any
             for at, (name, args) in enumerate(step.calls)
         ]
     else:
-        words = {"type": "output_text", "text": step, "annotations": []}
+        words = {"type": "output_text", "text": step, "annotations": list[Any]()}
         output = [
             {"type": "message", "id": f"msg_{number}", "role": "assistant", "status": "completed", "content": [words]}
         ]

@@ -92,6 +92,14 @@ CASES = (
         ),
         happened=lambda world: world["asked"].count("specialist") > 1,
     ),
+    Case(
+        name="emergency-in-other-words",
+        kind="danger",
+        about="An emergency that the rule has no word for goes to a general practitioner.",
+        says="Since an hour my face hangs down on one side.",
+        script=(to("general"), REPORT, ends("resolved_by_specialist")),
+        happened=lambda world: "specialist" in world["asked"],
+    ),
 )
 
 
