@@ -8,9 +8,11 @@ machine. Those of Langfuse's API and blob storage are made of what its SDK sent,
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -215,7 +217,14 @@ def as_responses() -> dict[str, Any]:
     said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It was sent."}]}
     told = {"type": "function_call_output", "call_id": "c1", "output": "sent"}
     asked = {"role": "user", "content": "Where is 1001?"}
-    root: dict[str, Any] = {"id": "r0", "trace_id": "r0", "run_type": "chain", "name": "agent", "inputs": {}, "outputs": {}}
+    root: dict[str, Any] = {
+        "id": "r0",
+        "trace_id": "r0",
+        "run_type": "chain",
+        "name": "agent",
+        "inputs": {},
+        "outputs": {},
+    }
     first = {"inputs": {"input": [asked]}, "outputs": {"output": [call]}}
     second = {"inputs": {"input": [asked, call, told]}, "outputs": {"output": [said]}}
     return {
@@ -317,3 +326,38 @@ def test_an_unknown_format_is_refused() -> None:
     assert format_named("otel") == "otel"
     with pytest.raises(UsageError, match="'otlp' is no format of recorded runs"):
         format_named("otlp")
+
+
+JUNK: list[Any] = [
+    None, True, -1, 3.5, "", "x", "[1,2", "²", [], [[]], {}, [None], {"type": ["text"]}, ["user", "x"],
+    {"role": "user", "content": {"a": 1}}, {"0": {"message": 1}}, {"kwargs": 3, "lc": 1}, "1" * 30,
+]  # fmt: skip
+
+
+def spoilt(value: Any, dice: random.Random, rate: float) -> Any:
+    """A JSON value with some of its parts gone or replaced, also inside of texts that are JSON."""
+    if dice.random() < rate:
+        return dice.choice(JUNK)
+    if isinstance(value, dict):
+        inner = cast("dict[str, Any]", value)
+        return {k: spoilt(v, dice, rate) for k, v in inner.items() if dice.random() > rate / 3}
+    if isinstance(value, list):
+        return [spoilt(v, dice, rate) for v in cast("list[Any]", value)]
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        return json.dumps(spoilt(json.loads(value), dice, rate))
+    return value
+
+
+@pytest.mark.parametrize("name", [n for n in KNOWN if not n.endswith(".csv")])
+def test_whatever_stands_in_a_trace_it_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    text, at, values = (FILES / name).read_text(encoding="utf-8"), 0, list[Any]()
+    while text[at:].strip():
+        value, at = json.JSONDecoder().raw_decode(text, at + len(text[at:]) - len(text[at:].lstrip()))
+        values.append(value)
+    for seed in range(25):
+        dice = random.Random(seed)
+        path = write(tmp_path / "spoilt.json", *(spoilt(v, dice, dice.choice([0.005, 0.02, 0.08])) for v in values))
+        for format in (None, KNOWN[name]):
+            with suppress(RunsError):
+                for run in read_recorded(path, format):
+                    assert isinstance(run, RecordedRun | BrokenLine)

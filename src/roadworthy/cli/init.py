@@ -194,12 +194,20 @@ def _recorded(path: Path, format: Format | None) -> _Found:
     broken: list[BrokenLine] = []
     schemas: dict[str, Mapping[str, Any]] = {}
     calls = list(_calls(read_recorded(path, format), broken, schemas))
-    tools = learn_tools(calls, reach(list(schemas.values())).tools)
+    tools = learn_tools(calls, _declared(schemas.values()))
     for line in broken:
         err().print(shown(f"{path}:{line.line}: left out: {line.text}", lines=False))
     if not tools:
         raise RunsError(f"no run in {path} calls a tool; there is nothing to draft a contract from")
     return _Found(tools)
+
+
+def _declared(schemas: Iterable[Mapping[str, Any]]) -> Iterator[CodeTool]:
+    for schema in schemas:
+        try:
+            yield from reach([schema]).tools
+        except UsageError:
+            continue  # what was seen of its calls is left
 
 
 def _calls(

@@ -172,7 +172,7 @@ def _unwrapped(value: Mapping[str, Any]) -> Mapping[str, Any]:
         named = listed(value.get("id"))
         role = _CLASSES.get(str(named[-1])) if named else None
         return {**kwargs, "role": role} if role is not None else kwargs
-    if value.get("type") in _ROLES and is_object(data) and "content" in data:
+    if _word(value, "type") in _ROLES and is_object(data) and "content" in data:
         return {**data, "type": value["type"]}
     return value
 
@@ -248,7 +248,7 @@ _PARTS = frozenset((
 def _is_part(value: object) -> bool:
     if not is_object(value) or "role" in value or "call_id" in value:
         return False
-    return is_object(value.get("message_content")) or (value.get("type") in _PARTS and "args" not in value)
+    return is_object(value.get("message_content")) or (_word(value, "type") in _PARTS and "args" not in value)
 
 
 def _expanded(role: Role, parts: Sequence[Any]) -> Iterator[Message]:
@@ -304,6 +304,11 @@ def _words(value: object) -> str:
     if parts and all(isinstance(p, str) or _is_part(p) for p in parts):
         return "".join(m.text for m in _expanded("user", parts))
     return json.dumps(value, default=str)
+
+
+def _word(value: Mapping[str, Any], name: str) -> str | None:
+    found = value.get(name)
+    return found if isinstance(found, str) else None
 
 
 def _id(value: object) -> str | None:

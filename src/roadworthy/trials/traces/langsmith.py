@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from roadworthy.trials.traces.chat import Chat, arguments_of, chat_of, is_object, parsed, text_of
+from roadworthy.trials.traces.chat import Chat, arguments_of, chat_of, is_object, listed, parsed, text_of
 from roadworthy.trials.traces.conversation import ModelCall, Record, ToolUse
 from roadworthy.trials.traces.spans import nanoseconds
 
@@ -50,8 +50,7 @@ def _records(run: Mapping[str, Any], line: int, above: Record | None) -> Iterato
         opening=_opening(inputs) if not parent else None,
     )
     yield record
-    children: Any = run.get("child_runs") or ()
-    for child in children:
+    for child in listed(run.get("child_runs")):
         if is_object(child):
             yield from _records(child, line, record)
 
@@ -59,7 +58,7 @@ def _records(run: Mapping[str, Any], line: int, above: Record | None) -> Iterato
 def _model(inputs: object, outputs: object, extra: Mapping[str, Any]) -> ModelCall:
     asked = chat_of(inputs, bare="user")
     if not asked.messages and is_object(inputs):
-        prompts = [p for p in inputs.get("prompts", ()) if isinstance(p, str)]
+        prompts = [p for p in listed(inputs.get("prompts")) if isinstance(p, str)]
         asked = Chat(messages=chat_of(prompts, bare="user").messages, tools=asked.tools)
     parameters = extra.get("invocation_params")
     offered = chat_of({"tools": parameters.get("tools")}, bare="user").tools if is_object(parameters) else ()

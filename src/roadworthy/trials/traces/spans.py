@@ -63,7 +63,7 @@ def nanoseconds(value: object) -> int:
         return int(value)
     if not isinstance(value, str):
         return 0
-    if value.isdigit():
+    if value.isdecimal():
         return int(value)
     try:
         moment = datetime.fromisoformat(value.strip().replace(" UTC", ""))
@@ -95,7 +95,7 @@ def numbered(tree: object) -> list[Any]:
     """The values under `0`, `1`, … in their order; the items, where it is a list already."""
     if not is_object(tree):
         return listed(tree)
-    return [tree[k] for k in sorted((k for k in tree if k.isdigit()), key=int)]
+    return [tree[k] for k in sorted((k for k in tree if k.isdecimal()), key=int)]
 
 
 def _get(value: object, *names: str) -> Any:
@@ -194,7 +194,7 @@ def _value(value: object, depth: int = 0) -> Any:
     for name, given in value.items():
         match name:
             case "intValue" | "int_value":
-                return int(given) if isinstance(given, int) or str(given).lstrip("-").isdigit() else given
+                return int(given) if isinstance(given, int) or str(given).lstrip("-").isdecimal() else given
             case "arrayValue" | "array_value":
                 return [_value(v, depth + 1) for v in listed(_get(given, "values"))]
             case "kvlistValue" | "kvlist_value":
