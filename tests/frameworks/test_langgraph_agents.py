@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, cast
 
 import pytest
@@ -293,3 +294,25 @@ class TestDelegation:
         assert asked_by(ledger) == [("worker", "shop.find_order")] * 3
         assert sorted(handed(ledger), key=str) == [(None, "back", "worker")] * 3 + [(None, "delegate", "worker")] * 3
         assert path(ledger).count("worker:tools") == 3
+
+
+class TestSupervisors:
+    @both
+    def test_langgraphs_own_supervisor(self, gate: Gate, shop: Shop, ledger: Ledger, use_async: bool) -> None:
+        supervisor: Any = import_module("langgraph_supervisor")
+        clerk = agent("clerk", shop, [REFUND], "It was refunded.", use_async=use_async)
+        script = Turns([("transfer_to_clerk", {})], "All done.")
+        with pytest.warns(DeprecationWarning, match="create_react_agent"):
+            app = supervisor.create_supervisor([clerk], model=model(script)).compile()
+        guard(app, gate)
+        assert said(run(app, use_async)) == "All done."
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert asked_by(ledger) == [("clerk", "shop.refund")]
+        assert handed(ledger) == [
+            (None, "delegate", "supervisor"),
+            ("supervisor", "handoff", "clerk"),
+            (None, "back", "supervisor"),
+            (None, "delegate", "supervisor"),
+            (None, "back", "supervisor"),
+        ]
+        assert texts(ledger, "said") == ["All done."]
