@@ -164,6 +164,23 @@ def test_pieces_of_work_side_by_side_are_told_apart() -> None:
     ]  # fmt: skip
 
 
+def test_work_that_nobody_is_named_to_have_given_is_from_whoever_has_no_name() -> None:
+    story = Story()
+    story.hand("h1", "worker")
+    story.hand("h2", "worker")
+    story.call("worker")
+    story.back("h1", "one")
+    story.back("h2", "two")
+    assert story.lines == [
+        "run", "None", "  worker, on a piece of work", "  = one", "  worker, on a piece of work", "  - t1", "  = two",
+    ]  # fmt: skip
+    story = Story()
+    story.call("boss")
+    story.hand("h1", "left")
+    story.hand("h2", "inner")
+    assert story.lines[2:] == ["- t1", "  left, on a piece of work", "    inner, on a piece of work"]
+
+
 def test_what_follows_from_a_call_stands_with_it() -> None:
     story = Story()
     one = story.begin("left")

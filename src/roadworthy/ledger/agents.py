@@ -222,6 +222,13 @@ class _Weaving:
             return self.active
         return next((b for b in (*reversed(self.open.values()), self.root) if b.agent == name), None)
 
+    def _nameless(self) -> Branch:
+        """Around what is done now, where an agent without a name is at work: it gives out work without a name, too."""
+        branch: Branch | None = self.active
+        while branch is not None and branch.agent is not None:
+            branch = branch.within
+        return branch or self.active
+
     def _busy(self, branch: Branch) -> None:
         self.active = branch
         for id, one in self.open.items():
@@ -237,6 +244,8 @@ class _Weaving:
             return
         to, source = _text(body.get("agent")), _text(body.get("source"))
         if body.get("how") == "delegate":
+            if source is None:
+                self.active = self._nameless()
             giver = self._word_of(source)
             branch = Branch(within=self.active, giver=giver)
             giver.parts.append(branch)
