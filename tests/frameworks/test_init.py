@@ -189,6 +189,17 @@ def test_toolsets_that_rename_are_drafted_by_the_names_that_the_model_sees() -> 
     assert [tool.name for tool in reach(agent).tools] == ["shop_get_order", "look"]
 
 
+def test_a_tool_with_an_artifact_returns_what_the_model_is_told() -> None:
+    def look(order_no: str) -> tuple[dict[str, str], bytes]:
+        """Look at it."""
+        return {"order_no": order_no}, b""
+
+    (tool,) = reach(lc_tool(response_format="content_and_artifact")(look)).tools
+    assert tool.returns == {"type": "object", "additionalProperties": {"type": "string"}}
+    (bare,) = reach(look).tools
+    assert bare.returns == {"type": "array"}
+
+
 def test_what_runs_at_the_provider_is_named() -> None:
     one = reach(oa.Agent(name="a", tools=[strict_off(get_order), oa.WebSearchTool()]))
     assert [tool.name for tool in one.tools] == ["get_order"]

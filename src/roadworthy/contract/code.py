@@ -112,6 +112,9 @@ def tool_of(value: object, name: str | None) -> CodeTool:
             )
         known_as: Any = name or getattr(value, "name", None) or getattr(inner, "__name__", "tool")
         made = _from_schema(str(known_as), schema, _said(getattr(value, "description", None)), inner)
+        if getattr(value, "response_format", None) == "content_and_artifact":  # LangChain: the model is told the first
+            parts = get_args(_hints(inner).get("return")) if inner is not None else ()
+            made = dataclasses.replace(made, returns=of_annotation(parts[0]) if parts else _ANY)
         if made.returns == _ANY:
             made = dataclasses.replace(made, returns=_declared_return(value))
         told: Any = getattr(value, "annotations", None)
@@ -415,6 +418,8 @@ def of_annotation(annotation: Any, depth: int = 0) -> Schema:
         return {**inner, "nullable": True} if len(real) < len(args) else inner
     if origin in _PLAIN and args:
         schema = _PLAIN[origin]
+        if origin is tuple and len({a for a in args if a is not Ellipsis}) > 1:
+            return schema  # one place after another, each of its own type
         if schema["type"] == "array":
             return {"type": "array", "items": of_annotation(args[0], depth + 1)}
         return {"type": "object", "additionalProperties": of_annotation(args[-1], depth + 1)}
