@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from agent_framework import Agent, BaseChatClient, FunctionInvocationContext, FunctionTool
+from agent_framework import (
+    Agent,
+    BaseChatClient,
+    FunctionInvocationContext,
+    FunctionTool,
+    WorkflowBuilder,
+    WorkflowExecutor,
+)
 from conformance import (
     CAREFUL,
     CONTRACT,
@@ -28,10 +36,19 @@ from conformance import (
 from pydantic import BaseModel
 
 from roadworthy import Contract, Gate, Ledger
-from roadworthy.adapters.agent_framework import guard
+from roadworthy.adapters.agent_framework import adrive, guard
+from roadworthy.adapters.conformance.shop import BIG, SUSPENDING
 from roadworthy.adapters.replies import HANDED_OVER
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.examples.scripted.agent_framework import model
+
+HELPED = CONTRACT.replace("shop.fail", "ask_helper").replace("args: {}", "args: {task: string}")
+"""The same, where one agent may ask another one."""
+
+
+def approve(gate: Gate) -> None:
+    (asked,) = gate.questions()
+    gate.answer(asked.id, by="shop-lead", ruling="approve")
 
 
 def tools(functions: dict[str, Any]) -> list[Any]:
@@ -112,6 +129,106 @@ async def talk(agent: Any, gate: Gate, **more: Any) -> str:
     """One talk within a run of its own, that must end."""
     with gate.run(id="r", capability="refunds") as run, run.bind():
         return (await asyncio.wait_for(agent.run("please", **more), 20)).text
+
+
+class TestSeveralAgents:
+    """Who asked, and who handed what to whom, stands in the record."""
+
+    def asked(self, ledger: Ledger) -> list[tuple[str, str | None]]:
+        return [(e.body["tool"], e.body.get("agent")) for e in ledger.entries(run="r", kind="action")]
+
+    def handed(self, ledger: Ledger) -> list[dict[str, Any]]:
+        return [{k: v for k, v in e.body.items() if k != "id"} for e in ledger.entries(run="r", kind="handover")]
+
+    async def test_one_agent_has_no_name(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
+        await talk(guard(desk(Script([REFUND], "Done."), shop.afunctions(), name="desk"), gate), gate)
+        assert self.asked(ledger) == [("shop.refund", None)]
+        assert self.handed(ledger) == []
+
+    @pytest.mark.parametrize("name", ["helper", None])
+    async def test_an_agent_that_is_a_tool(self, shop: Shop, ledger: Ledger, name: str | None) -> None:
+        gate = Gate(Contract.loads(HELPED), ledger)
+        helper = desk(Script([REFUND], "I did."), shop.afunctions(), name=name)
+        script = Script([("ask_helper", {"task": "refund order 7"})], "Done.")
+        agent: Any = Agent(model(script), name="desk", tools=[helper.as_tool(name="ask_helper")])
+        assert await talk(guard(agent, gate), gate) == "Done."
+        assert self.asked(ledger) == [("ask_helper", "desk"), ("shop.refund", name)]
+        handed, back = self.handed(ledger)
+        assert (handed["source"], handed["agent"], handed["how"]) == ("desk", name or "ask_helper", "delegate")
+        assert "refund order 7" in handed["text"]
+        assert back["text"] == "I did."
+
+    async def test_a_run_that_is_suspended_inside_of_an_agent_goes_on_in_there(
+        self, shop: Shop, ledger: Ledger
+    ) -> None:
+        suspends = "then: ask\n    ask: {role: shop-lead, meanwhile: suspend}\n"
+        gate = Gate(Contract.loads(HELPED.replace("then: ask\n", suspends)), ledger)
+
+        def build() -> Any:
+            helper = desk(Script([("send_note", {"text": "hello"})], [BIG], "I did."), shop.afunctions(), name="helper")
+            script = Script([("ask_helper", {"task": "refund order 7"})], "Done.")
+            return guard(Agent(model(script), name="desk", tools=[helper.as_tool(name="ask_helper")]), gate)
+
+        run = gate.run(id="r", capability="refunds", suspendable=True)
+        assert isinstance(await adrive(build(), run, "please"), Suspended)
+        approve(gate)
+        resumed = gate.resume("r")
+        assert (await adrive(build(), resumed)).text == "Done."
+        assert [name for name, _ in shop.did] == ["notify", "refund"]
+        assert [body.get("how") for body in self.handed(ledger)] == ["delegate", None]
+
+
+class TestWorkflows:
+    def workflow(self, gate: Gate, shop: Shop, *, inside: bool = False) -> Any:
+        def paying(messages: list[Message], tools: list[ToolSchema]) -> Message:
+            if messages[-1]["role"] == "tool":
+                return {"role": "assistant", "content": "Done."}
+            name, args = BIG
+            call = {"id": "p", "type": "function", "function": {"name": name, "arguments": json.dumps(args)}}
+            return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+        finder = desk(Script([FIND], "Found it."), shop.afunctions(), name="finder")
+        payer: Any = Agent(model(paying), name="payer", tools=tools(shop.afunctions()))
+        built = WorkflowBuilder(start_executor=finder).add_edge(finder, payer).build()
+        if inside:
+            built = WorkflowBuilder(start_executor=WorkflowExecutor(built, id="inner")).build()
+        return guard(built, gate)
+
+    @pytest.mark.parametrize("inside", [False, True])
+    async def test_all_agents_of_one_are_guarded_and_told_apart(
+        self, gate: Gate, shop: Shop, ledger: Ledger, inside: bool
+    ) -> None:
+        workflow = self.workflow(gate, shop, inside=inside)
+        with gate.run(id="r", capability="refunds") as run, run.bind():
+            await asyncio.wait_for(workflow.run("please"), 20)
+        assert [name for name, _ in shop.did] == ["find_order"]
+        asked = [(e.body["tool"], e.body["agent"]) for e in ledger.entries(run="r", kind="action")]
+        assert asked == [("shop.find_order", "finder"), ("shop.refund", "payer")]
+        (handed,) = ledger.entries(run="r", kind="handover")
+        assert (handed.body["source"], handed.body["agent"], handed.body["how"]) == ("finder", "payer", "turn")
+        assert run.status == "held"
+
+    @pytest.mark.parametrize("as_agent", [False, True])
+    async def test_one_is_driven(self, shop: Shop, ledger: Ledger, as_agent: bool) -> None:
+        gate = Gate(Contract.loads(SUSPENDING), ledger)
+        run = gate.run(id="r", capability="refunds", suspendable=True)
+
+        def build() -> Any:
+            built = self.workflow(gate, shop)
+            return guard(built.as_agent(), gate) if as_agent else built
+
+        stopped = build()
+        assert isinstance(await adrive(stopped, run, "please"), Suspended)
+        approve(gate)
+        resumed = gate.resume("r")
+        with pytest.raises(UsageError, match="build it anew"):
+            await adrive(stopped, resumed)
+        result = await adrive(build(), resumed)
+        last = result.messages[-1] if as_agent else result.get_outputs()[-1]
+        assert last.text == "Done."
+        assert [name for name, _ in shop.did] == ["find_order", "refund"]
+        assert len(list(ledger.entries(run="r", kind="handover"))) == 1
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 class TestEveryToolIsGated:

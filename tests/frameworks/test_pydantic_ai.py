@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conformance import (
@@ -13,6 +13,7 @@ from conformance import (
     REFUND,
     UNTRUE,
     BoundConformance,
+    BrokenLedger,
     Message,
     Reacting,
     Script,
@@ -34,8 +35,11 @@ from pydantic_ai.toolsets import ExternalToolset, FunctionToolset
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.adapters.pydantic_ai import guard
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import LedgerError, UsageError
 from roadworthy.examples.scripted.pydantic_ai import model
+
+HELPED = CONTRACT.replace("shop.fail", "ask_helper").replace("args: {}", "args: {input: string}")
+"""The same, where one agent may ask another one."""
 
 
 def tools(functions: dict[str, Any]) -> list[Any]:
@@ -121,6 +125,81 @@ async def talk(agent: Any, gate: Gate, **more: Any) -> Any:
     """One talk within a run of its own, that must end."""
     with gate.run(id="r", capability="refunds") as run, run.bind():
         return (await asyncio.wait_for(agent.run("please", **more), 20)).output
+
+
+class TestSeveralAgents:
+    """Who asked, and who handed what to whom, stands in the record."""
+
+    def asked(self, ledger: Ledger) -> list[tuple[str, str | None]]:
+        return [(e.body["tool"], e.body.get("agent")) for e in ledger.entries(run="r", kind="action")]
+
+    def handed(self, ledger: Ledger) -> list[dict[str, Any]]:
+        return [{k: v for k, v in e.body.items() if k != "id"} for e in ledger.entries(run="r", kind="handover")]
+
+    async def test_one_agent_has_no_name(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
+        await talk(guard(desk(Script([REFUND], "Done."), shop.afunctions()), gate), gate)
+        assert self.asked(ledger) == [("shop.refund", None)]
+        assert self.handed(ledger) == []
+
+    @pytest.mark.parametrize("name", ["helper", None])
+    async def test_an_agent_that_a_tool_asks(self, shop: Shop, ledger: Ledger, name: str | None) -> None:
+        gate = Gate(Contract.loads(HELPED), ledger)
+        helper: Any = guard(
+            Agent(model(Script([REFUND], "I did.")), name=name, tools=list(shop.afunctions().values())), gate
+        )
+
+        async def ask_helper(input: str) -> str:
+            return (await helper.run(input)).output
+
+        asking = model(Script([("ask_helper", {"input": "refund order 7"})], "Done."))
+        assert await talk(guard(Agent(asking, name="desk", tools=[ask_helper]), gate), gate) == "Done."
+        assert self.asked(ledger) == [("ask_helper", "desk"), ("shop.refund", name)]
+        handed, back = self.handed(ledger)
+        assert handed == {
+            "agent": name or "ask_helper",
+            "source": "desk",
+            "how": "delegate",
+            "text": "refund order 7",
+        }
+        assert back["text"] == "I did."
+
+    async def test_a_helper_that_breaks_has_come_back(self, shop: Shop, ledger: Ledger) -> None:
+        gate = Gate(Contract.loads(HELPED), ledger)
+
+        def broken(messages: list[Message], tools: list[ToolSchema]) -> Message:
+            raise RuntimeError("of the model")
+
+        helper: Any = guard(Agent(model(broken), name="helper"), gate)
+
+        async def ask_helper(input: str) -> str:
+            return (await helper.run(input)).output
+
+        asking = model(Script([("ask_helper", {"input": "refund order 7"})], "It broke."))
+        assert await talk(guard(Agent(asking, name="desk", tools=[ask_helper]), gate), gate) == "It broke."
+        assert [body.get("how") for body in self.handed(ledger)] == ["delegate", None]
+
+    async def test_one_after_the_other(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
+        first, second = (
+            cast("Any", guard(Agent(model(Script([FIND], "Done.")), name=n, tools=[*shop.afunctions().values()]), gate))
+            for n in ("triage", "clerk")
+        )
+        with gate.run(id="r", capability="refunds") as run, run.bind():
+            for agent in (first, first, second):
+                await agent.run("please")
+        assert self.handed(ledger) == [{"agent": "clerk", "source": "triage", "how": "turn", "text": ""}]
+        assert self.asked(ledger) == [("shop.find_order", name) for name in ("triage", "triage", "clerk")]
+
+    async def test_a_ledger_that_breaks_ends_no_agent(self, ledger: Ledger, shop: Shop) -> None:
+        broken = BrokenLedger(ledger, "handover", LedgerError("the disk is full"))
+        gate = Gate(Contract.loads(HELPED), broken)
+        helper: Any = guard(Agent(model(Script([REFUND], "I did.")), tools=[*shop.afunctions().values()]), gate)
+
+        async def ask_helper(input: str) -> str:
+            return (await helper.run(input)).output
+
+        asking = model(Script([("ask_helper", {"input": "refund order 7"})], "Done."))
+        assert await talk(guard(Agent(asking, name="desk", tools=[ask_helper]), gate), gate) == "Done."
+        assert [name for name, _ in shop.did] == ["refund"]
 
 
 class TestEveryToolIsGated:

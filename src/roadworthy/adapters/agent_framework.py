@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -28,7 +29,8 @@ from pydantic import BaseModel
 
 from roadworthy.adapters import driving
 from roadworthy.adapters.armed import armed, carried, unarmed
-from roadworthy.adapters.calls import OFFERED, abring, inside_tool, refuse_hosted
+from roadworthy.adapters.calls import OFFERED, abring, hosting, inside_tool, refuse_hosted
+from roadworthy.adapters.company import delegated, takes_word
 from roadworthy.adapters.replies import allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.gate.gate import Gate
@@ -37,6 +39,7 @@ from roadworthy.gate.run import Run, current_run
 try:
     from agent_framework import (
         Agent,
+        AgentExecutor,
         ChatContext,
         ChatMiddleware,
         ChatMiddlewareLayer,
@@ -49,6 +52,9 @@ try:
         FunctionTool,
         Message,
         ResponseStream,
+        Workflow,
+        WorkflowAgent,
+        WorkflowExecutor,
     )
 except ImportError as error:
     raise UsageError(
@@ -69,7 +75,9 @@ _CALLS = frozenset({"function_call", "function_approval_request"})
 class _Turn:
     """What one run of an agent knows beside the framework."""
 
-    def __init__(self) -> None:
+    def __init__(self, agent: str | None) -> None:
+        self.agent = agent
+        """The agent's name, where it is one of several."""
         self.run = current_run()
         self.near = None if inside_tool() else self.run
         """The run, where what comes out goes to its user, and not to the model that called a tool."""
@@ -92,14 +100,18 @@ class _Turn:
 def guard(agent: A, gate: Gate) -> A:
     """Put all tools of an agent, and of agents that it has as tools, behind the gate, and judge what it says.
 
-    The agent is changed and handed back. Raises UsageError for what no gate could stand before: kinds of agents and
-    clients that are not known here, tools that somebody else carries out, and tools at the model's provider that the
-    contract does not accept. Those that only a run brings are refused when the model is asked.
+    A workflow is guarded with all agents in it, those of workflows within it too; what its other steps do by themselves
+    nobody sees from outside. What is given is changed and handed back. Raises UsageError for what no gate could stand
+    before: kinds of agents and clients that are not known here, tools that somebody else carries out, and tools at the
+    model's provider that the contract does not accept. Those that only a run brings are refused as the model is asked.
     """
+    if isinstance(agent, Workflow | WorkflowAgent):
+        _guard_workflow(agent, gate)
+        return agent
     if not isinstance(agent, Agent):
         raise UsageError(
-            f"guard() cannot see what a {type(agent).__name__} does; it takes agents of the class Agent, before they "
-            "are put into a workflow"
+            f"guard() cannot see what a {type(agent).__name__} does; it takes agents of the class Agent, and workflows "
+            "of them"
         )
     guarded: Any = cast("Any", agent)
     kind = cast("Any", type(guarded))
@@ -115,7 +127,7 @@ def guard(agent: A, gate: Gate) -> A:
             "it the bases FunctionInvocationLayer and ChatMiddlewareLayer"
         )
     own: list[Any] = list(guarded.default_options.get("tools") or ())
-    _check(gate, own)
+    helpers = _check(gate, own)
     names = {tool.name for tool in own if isinstance(tool, FunctionTool)}
     offered = [
         FunctionTool(name=e.name, description=e.description, input_model=e.parameters, func=_never)
@@ -124,15 +136,46 @@ def guard(agent: A, gate: Gate) -> A:
     ]
     guarded.default_options["tools"] = [*(_kept(tool) for tool in own), *offered]
     more = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    guarded.__class__ = type(kind.__name__, (kind,), {**more, "roadworthy_gate": gate, "run": _run(kind, gate)})
+    more |= {"roadworthy_gate": gate, "roadworthy_name": None, "run": _run(kind, gate)}
+    guarded.__class__ = type(kind.__name__, (kind,), more)
+    if helpers:
+        _tell_apart([guarded, *helpers])
     return guarded
+
+
+def _guard_workflow(workflow: Workflow | WorkflowAgent, gate: Gate) -> None:
+    agents = _agents_of(workflow)
+    for agent in agents:
+        guard(agent, gate)
+    if len(agents) > 1:
+        _tell_apart(agents)
+    cast("Any", workflow).roadworthy_gate = gate
+
+
+def _agents_of(workflow: Workflow | WorkflowAgent) -> list[Any]:
+    if isinstance(workflow, WorkflowAgent):
+        return _agents_of(workflow.workflow)
+    found: list[Any] = []
+    for step in workflow.get_executors_list():
+        if isinstance(step, AgentExecutor):
+            found += _agents_of(step.agent) if isinstance(step.agent, WorkflowAgent) else [step.agent]
+        elif isinstance(step, WorkflowExecutor):
+            found += _agents_of(step.workflow)
+    return found
+
+
+def _tell_apart(agents: Sequence[Any]) -> None:
+    """Have the record say which of several agents asks."""
+    for agent in agents:
+        cast("Any", type(agent)).roadworthy_name = agent.name
 
 
 def drive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
     """Run a guarded agent until it ends or a person must decide: then Suspended comes back, as a value.
 
     `run` comes from `gate.run(..., suspendable=True)`, or from `gate.resume(id)` to drive it again; `start` may then be
-    left out, and is what the agent was started with. `more` is for `agent.run`. Raises UsageError for an agent that is
+    left out, and is what the agent was started with. A workflow that stopped is to be built anew before it is driven
+    again. `more` is for `agent.run`. Raises UsageError for an agent that is
     not guarded, a start that is another than it was, and a session beside a suspendable run.
     """
     return driving.in_a_loop_of_its_own(adrive(agent, run, start, **more))
@@ -144,8 +187,19 @@ async def adrive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
         raise driving.not_guarded(agent)
     driving.refuse_memory(run, more, "session")
 
+    if getattr(agent, "roadworthy_stopped", False):
+        raise UsageError(
+            "this workflow remembers a drive that stopped, and no workflow can be made to forget: build it anew, and "
+            "drive that"
+        )
+
     async def go(given: Any) -> Any:
-        return await agent.run(given, **more)
+        try:
+            return await agent.run(given, **more)
+        except Suspended:
+            if isinstance(agent, Workflow | WorkflowAgent):
+                cast("Any", agent).roadworthy_stopped = True
+            raise
 
     return await driving.adrive(run, start, go)
 
@@ -163,8 +217,9 @@ def _never(**_: Any) -> str:
     raise AssertionError("the gate answers calls of what it offers by itself")
 
 
-def _check(gate: Gate, tools: Sequence[Any]) -> None:
-    """Raise UsageError for tools that would run past the gate; agents that are tools are guarded."""
+def _check(gate: Gate, tools: Sequence[Any]) -> list[Any]:
+    """Raise UsageError for tools that would run past the gate; agents that are tools are guarded, and come back."""
+    helpers: list[Any] = []
     for tool in tools:
         if not isinstance(tool, FunctionTool):
             described: object = cast("Any", tool) if isinstance(tool, Mapping) else {"type": type(tool).__name__}
@@ -173,14 +228,21 @@ def _check(gate: Gate, tools: Sequence[Any]) -> None:
             raise UsageError(
                 f"the tool {tool.name!r} is carried out by somebody else, past the gate: give it a function"
             )
-        elif getattr(tool.func, "__qualname__", "").endswith("as_tool.<locals>._agent_wrapper"):
-            inner = inspect.getclosurevars(unarmed(tool.func)).nonlocals.get("self")
-            guard(cast("Any", inner), gate)
+        elif (helper := _helper(tool)) is not None:
+            helpers.append(guard(helper, gate))
+    return helpers
+
+
+def _helper(tool: FunctionTool) -> Any:
+    """The agent that a tool is; None for all other tools."""
+    if not getattr(tool.func, "__qualname__", "").endswith("as_tool.<locals>._agent_wrapper"):
+        return None
+    return inspect.getclosurevars(unarmed(tool.func)).nonlocals.get("self")
 
 
 def _run(kind: type[Any], gate: Gate) -> Any:
     def run(self: Any, messages: Any = None, *, stream: bool = False, middleware: Any = None, **more: Any) -> Any:
-        turn = _Turn()
+        turn = _Turn(self.roadworthy_name)
         added = [*(middleware or ()), _Calls(gate, turn), _Words(gate, turn)]
         result = kind.run(self, messages, stream=stream, middleware=added, **more)
         return result if stream else _ended(result, turn)
@@ -214,6 +276,18 @@ class _Calls(FunctionMiddleware):
         async def run_tool(**args: Any) -> Any:
             context.arguments = args
             # The tool itself, since the framework would make a text of its result, and of its exceptions, too.
+            helper = _helper(tool)
+            if helper is None:
+                return await invoke(args)
+            # An agent that is a tool: what it does until it comes back is its own.
+            text = json.dumps(args, default=str, ensure_ascii=False)
+            async with delegated(turn.run, helper.name or tool.name, turn.agent, text) as comes_to:
+                with hosting():
+                    result = await invoke(args)
+                comes_to(str(result))
+            return result
+
+        async def invoke(args: Mapping[str, Any]) -> Any:
             with carried():
                 coming = tool.invoke(arguments=args, context=context, tool_call_id=call_id, skip_parsing=True)
                 return _plain(await coming)
@@ -222,7 +296,7 @@ class _Calls(FunctionMiddleware):
         args: object = given.model_dump(exclude_unset=True) if isinstance(given, BaseModel) else given
         fn = None if tool.func is _never else run_tool
         try:
-            outcome = await abring(self._gate, turn.run, tool.name, args, fn, call_id=call_id)
+            outcome = await abring(self._gate, turn.run, tool.name, args, fn, call_id=call_id, agent=turn.agent)
         except (HarnessError, Suspended) as error:
             turn.broken = error
             context.result = _ENDED
@@ -298,6 +372,7 @@ class _Words(ChatMiddleware):
         messages = list(context.messages)
         if turn.news_at is None:
             turn.news_at = max(0, len(messages) - 1)
+            await takes_word(turn.run, turn.agent)
             turn.news = await asyncio.to_thread(news_of, turn.near) if turn.near is not None else None
         if turn.news is not None:
             at = min(turn.news_at, len(messages))

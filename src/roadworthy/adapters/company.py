@@ -94,12 +94,8 @@ async def working(run: Run | None, name: str | None, text: str) -> AsyncGenerato
         await takes_word(run, name)
         yield _nobody
         return
-    token = _ASKING.set(None)
-    try:
-        async with delegated(run, name or asked.tool, asked.agent, text) as comes_to:
-            yield comes_to
-    finally:
-        _ASKING.reset(token)
+    async with delegated(run, name or asked.tool, asked.agent, text) as comes_to:
+        yield comes_to
 
 
 def _nobody(_: str) -> None:

@@ -200,7 +200,7 @@ class _Guarding:
         self._walk(agent, seen)
         if len(seen) > 1:
             for known in seen.values():
-                type(known).roadworthy_guarding.several = True
+                cast("Any", type(known)).roadworthy_guarding.several = True
 
     def _walk(self, agent: Any, seen: dict[int, Any]) -> None:
         if id(agent) in seen:

@@ -34,6 +34,7 @@ from pydantic_core import SchemaValidator, core_schema
 from roadworthy.adapters import driving
 from roadworthy.adapters.armed import armed, carried
 from roadworthy.adapters.calls import OFFERED, abring, inside_tool, refuse_hosted
+from roadworthy.adapters.company import asking, working
 from roadworthy.adapters.replies import allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.gate.gate import Gate
@@ -67,7 +68,9 @@ _AS_WRITTEN = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), 
 class _Turn:
     """What one run of an agent knows beside Pydantic AI."""
 
-    def __init__(self) -> None:
+    def __init__(self, agent: str | None) -> None:
+        self.agent = agent
+        """The agent's name, where it has one that tells it from others."""
         self.run = current_run()
         self.near = None if inside_tool() else self.run
         """The run, where what comes out goes to its user, and not to the model that called a tool."""
@@ -107,7 +110,7 @@ def guard(agent: A, gate: Gate) -> A:
         return guarded
     _refuse_native(gate, getattr(guarded, "_cap_native_tools", ()))
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    more = {**names, "roadworthy_gate": gate, "iter": _iter(kind, gate), "realtime": _no_realtime}
+    more = {**names, "roadworthy_gate": gate, "iter": _iter(kind, gate, guarded.name), "realtime": _no_realtime}
     _arm(guarded)
     guarded.__class__ = type(kind.__name__, (kind,), more)
     return guarded
@@ -134,17 +137,20 @@ async def adrive(agent: Any, run: Run, start: Any = None, **more: Any) -> Any:
     return await driving.adrive(run, start, go)
 
 
-def _iter(kind: type[Any], gate: Gate) -> Any:
-    """What every way to run an agent comes down to."""
+def _iter(kind: type[Any], gate: Gate, name: str | None) -> Any:
+    """What every way to run an agent comes down to. `name` is the one that it was built with."""
 
     @contextlib.asynccontextmanager
     async def iter(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
-        turn = _Turn()
+        turn = _Turn(name)
         _arm(self)  # what was added since
         kwargs["capabilities"] = [*(kwargs.get("capabilities") or ()), _Guarding(gate=gate, turn=turn)]
-        async with kind.iter(self, *args, **kwargs) as running:
-            yield running
-        turn.raise_broken()  # an output came beside the call that broke, and nobody has asked the model since
+        given: Any = args[0] if args else kwargs.get("user_prompt")
+        async with working(turn.run, name, given if isinstance(given, str) else "") as comes_to:
+            async with kind.iter(self, *args, **kwargs) as running:
+                yield running
+            turn.raise_broken()  # an output came beside the call that broke, and nobody has asked the model since
+            comes_to(str(running.result.output) if running.result is not None else "")
 
     return iter
 
@@ -255,13 +261,12 @@ class _GatedToolset(WrapperToolset[Any]):
                 checked = known.args_validator_func(ctx, **typed)
                 if asyncio.iscoroutine(checked):
                     await checked
-            with carried():
+            with carried(), asking(turn.agent, name):
                 return _plain(await wrapped.call_tool(name, typed, ctx, known))
 
         try:
-            outcome = await abring(
-                self.gate, turn.run, name, tool_args, run_tool if source is not None else None, call_id=ctx.tool_call_id
-            )
+            fn = run_tool if source is not None else None
+            outcome = await abring(self.gate, turn.run, name, tool_args, fn, call_id=ctx.tool_call_id, agent=turn.agent)
         except (HarnessError, Suspended) as error:
             turn.broken = error
             return _ENDED
