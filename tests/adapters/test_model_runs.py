@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.adapters.scripted_upstream import DONE, TOOL_CALL, ask, chat, put_together, scripted_upstream, stream, user
 from tests.gate.office import LAW, PEOPLE, Office
 
@@ -230,3 +234,38 @@ def test_no_credential_and_no_token_is_in_the_ledger(
     assert "[redacted]" in json.dumps(told)
     assert "[redacted]" in written
     assert not [one for one in ("a-key-of-the-tests", "the-client's", token) if one in json.dumps(told) + written]
+
+
+def test_each_request_to_a_model_has_a_span_in_its_run(
+    office: Callable[..., Office], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    body = {"model": "m", "messages": [user("secret words")]}
+    at = office("model_tokens: 25")
+    outside = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    with (
+        scripted_upstream(lambda path, body: chat("yes")) as upstream,
+        ModelEndpoint(upstream=Upstream.of(upstream.url), cassette=tmp_path / "c", mode="extend") as endpoint,
+        at.run() as run,
+    ):
+        url = endpoint.url(run)
+        assert [ask(url, body)[0] for _ in range(2)] == [200, 200]
+        assert ask(endpoint.url(run), body, headers={"traceparent": outside})[0] == 200
+        assert ask(url, body)[0] == 403
+        assert ask(endpoint.url(), {**body, "model": "none"})[0] == 200
+    spans = [span for span in exporter.get_finished_spans() if span.name.startswith("chat")]
+    (drive,) = [span for span in exporter.get_finished_spans() if span.name.startswith("invoke_agent")]
+    told = [dict(span.attributes or {}) for span in spans]
+    assert [span.name for span in spans] == ["chat m"] * 4 + ["chat none"]
+    assert [one.get("roadworthy.model.source") for one in told] == ["live", "live", "cassette", None, "live"]
+    assert [one.get("error.type") for one in told] == [None, None, None, "budget", None]
+    assert (told[0]["gen_ai.usage.input_tokens"], told[0]["gen_ai.usage.output_tokens"]) == (8, 2)
+    assert told[0]["gen_ai.conversation.id"] == "r"
+    assert [span.parent and span.parent.span_id for span in spans[:2]] == [drive.get_span_context().span_id] * 2  # pyright: ignore[reportOptionalMemberAccess]  # of an SDK's span
+    assert spans[2].parent is not None
+    assert f"{spans[2].parent.span_id:016x}" == "b" * 16
+    assert spans[4].parent is None
+    assert "secret" not in str(told)

@@ -98,8 +98,8 @@ def _read(value: Any) -> Any:
         pass
     try:
         return ast.literal_eval(value)  # some frameworks tell the model of results in Python's words
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return value
+    except (ValueError, SyntaxError, MemoryError, RecursionError, SystemError):
+        return value  # the last one comes, seldom, of parsing in several threads at a time (python/cpython#106905)
 
 
 def _within(shape: Shape, value: Any, above: tuple[str, ...], name: str) -> Iterator[Value]:
