@@ -7,6 +7,7 @@ It writes one line of JSON when it has done its part. After `begin` it then wait
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import json
@@ -36,7 +37,9 @@ class Recording(Script):
         self.requests: list[dict[str, Any]] = []
 
     def __call__(self, messages: list[Message], tools: list[ToolSchema]) -> Message:
-        self.requests.append({"messages": messages, "tools": sorted(tool["function"]["name"] for tool in tools)})
+        self.requests.append(
+            {"messages": copy.deepcopy(messages), "tools": sorted(tool["function"]["name"] for tool in tools)}
+        )
         return super().__call__(messages, tools)
 
 

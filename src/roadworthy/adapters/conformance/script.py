@@ -10,6 +10,7 @@ What a script says next follows from the messages alone, so that a talk may be c
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -41,7 +42,7 @@ class Script:
         """The names of the tools that it was offered last."""
 
     def __call__(self, messages: list[Message], tools: list[ToolSchema]) -> Message:
-        self.seen.append(messages)
+        self.seen.append(copy.deepcopy(messages))
         self.offered = [tool["function"]["name"] for tool in tools]
         turn = self.turns[sum(message["role"] == "assistant" for message in messages)]
         if isinstance(turn, str):
@@ -75,7 +76,7 @@ class Reacting(Script):
         self.first, self.then, self.last = first, then, last
 
     def __call__(self, messages: list[Message], tools: list[ToolSchema]) -> Message:
-        self.seen.append(messages)
+        self.seen.append(copy.deepcopy(messages))
         turn: Turn = self.then if noticed(messages) else self.first
         if any(message["role"] == "tool" for message in messages):
             turn = self.last
@@ -88,7 +89,7 @@ class Stubborn(Script):
     """A scripted model that says the same whatever it is told."""
 
     def __call__(self, messages: list[Message], tools: list[ToolSchema]) -> Message:
-        self.seen.append(messages)
+        self.seen.append(copy.deepcopy(messages))
         self.offered = [tool["function"]["name"] for tool in tools]
         (words,) = self.turns
         return {"role": "assistant", "content": words}
