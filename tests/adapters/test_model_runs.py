@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from tests.adapters.scripted_upstream import DONE, TOOL_CALL, ask, chat, put_together, scripted_upstream, stream, user
+from tests.adapters.scripted_upstream import (
+    DONE,
+    TOOL_CALL,
+    ask,
+    chat,
+    chunk,
+    put_together,
+    scripted_upstream,
+    stream,
+    user,
+)
 from tests.gate.office import LAW, PEOPLE, Office
 
 from roadworthy import Contract, Suspended
@@ -21,6 +34,7 @@ from roadworthy.adapters.model.endpoint import ModelEndpoint
 from roadworthy.adapters.model.prices import Price
 from roadworthy.adapters.model.upstream import Upstream
 from roadworthy.core.errors import LedgerError
+from roadworthy.gate.models import Used
 from roadworthy.gate.run import Run
 
 
@@ -269,3 +283,34 @@ def test_each_request_to_a_model_has_a_span_in_its_run(
     assert f"{spans[2].parent.span_id:016x}" == "b" * 16
     assert spans[4].parent is None
     assert "secret" not in str(told)
+
+
+def test_a_client_that_leaves_is_counted_and_what_it_did_not_hear_is_not_kept(
+    office: Callable[..., Office], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = spending(office, "model_tokens: 500")
+    counted = threading.Event()
+    spent_on = Run.spent_on
+
+    def told(self: Run, used: Used) -> None:
+        spent_on(self, used)
+        counted.set()
+
+    monkeypatch.setattr(Run, "spent_on", told)
+    long = [*TOOL_CALL[:2], *[chunk({"content": "x" * 60_000})] * 200, *TOOL_CALL[-3:]]
+    with (
+        scripted_upstream(lambda path, body: long) as upstream,
+        ModelEndpoint(upstream=Upstream.of(upstream.url), mode="pass") as endpoint,
+    ):
+        parts = urlsplit(endpoint.url(run))
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+        body = {"model": "m", "messages": [user("a")], "stream": True}
+        connection.request("POST", f"{parts.path}/chat/completions", json.dumps(body))
+        response = connection.getresponse()
+        response.read(10)
+        response.close()
+        connection.close()
+        assert counted.wait(30)
+    (entry,) = [e for e in run.gate.ledger.entries(run="r") if e.kind == "model_call"]
+    assert "value" not in entry.body
+    assert run.state.tokens == 7
