@@ -249,6 +249,20 @@ class TestEveryToolIsGated:
         assert [name for name, _ in shop.did] == ["refund"]
         assert said(ledger, gate.run(id="r")) == []
 
+    async def test_of_agents_that_tools_ask(self, shop: Shop, ledger: Ledger) -> None:
+        contract = CAREFUL.replace("shop.fail", "helper").replace("args: {}", "args: {task: string}")
+        gate = Gate(Contract.loads(contract), ledger)
+        inner: Any = desk(Script([("wipe", {}), REFUND], UNTRUE), shop.afunctions(), name="inner")
+
+        async def helper(task: str) -> str:
+            return (await inner.run(task)).text
+
+        script = Script([("helper", {"task": "refund order 7"})], "It was refunded.")
+        agent: Any = guard(Agent(model(script), tools=[FunctionTool(name="helper", func=helper)]), gate)
+        assert await talk(agent, gate) == "It was refunded."
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert said(ledger, gate.run(id="r")) == []
+
     async def test_behind_middleware_that_tries_again(self, gate: Gate, ledger: Ledger) -> None:
         tried: list[str] = []
 

@@ -167,6 +167,24 @@ class TestEveryToolIsGated:
         assert [name for name, _ in shop.did] == ["refund"]
         assert script.results == ["I refunded order 7."]
 
+    @pytest.mark.parametrize("later", [False, True])
+    async def test_of_agents_that_tools_ask(self, shop: Shop, ledger: Ledger, later: bool) -> None:
+        contract = CONTRACT.replace("shop.fail", "helper").replace("args: {}", "args: {task: string}")
+        gate = Gate(Contract.loads(contract), ledger)
+        inside = Script([("wipe", {}), REFUND], "I refunded order 7.")
+        inner: Agent[Any] = Agent(name="inner", model=model(inside), tools=tools(shop.afunctions()))
+
+        async def helper(task: str) -> str:
+            return str((await Runner.run(inner, task)).final_output)
+
+        script = Script([("helper", {"task": "refund order 7"})], "Done.")
+        agent: Agent[Any] = Agent(name="desk", model=model(script), tools=[] if later else [function_tool(helper)])
+        guard(agent, gate)
+        if later:
+            agent.tools.append(function_tool(helper))
+        assert await talk(agent, gate) == "Done."
+        assert [name for name, _ in shop.did] == ["refund"]
+
     async def test_that_is_added_later_and_of_clones(self, gate: Gate, shop: Shop) -> None:
         script = Script([("wipe", {}), REFUND], "Done.")
         agent = guard(Agent(name="desk", model=model(script)), gate)

@@ -244,13 +244,17 @@ class TestEveryToolIsGated:
         assert await talk(agent, gate) == "Sorry."
         assert [e.body["status"] for e in ledger.entries(run="r", kind="outcome")] == ["in_doubt"]
 
-    async def test_of_agents_inside_tools(self, shop: Shop, ledger: Ledger) -> None:
+    @pytest.mark.parametrize("inside", ["guarded", "as it is", "in a mapping"])
+    async def test_of_agents_inside_tools(self, shop: Shop, ledger: Ledger, inside: str) -> None:
         contract = CAREFUL.replace("shop.fail", "helper").replace("args: {}", "args: {task: string}")
         gate = Gate(Contract.loads(contract), ledger)
-        inner: Any = guard(desk(Script([("wipe", {}), REFUND], UNTRUE), shop.afunctions()), gate)
+        inner: Any = desk(Script([("wipe", {}), REFUND], UNTRUE), shop.afunctions())
+        if inside == "guarded":
+            guard(inner, gate)
+        known = {"refunds": inner} if inside == "in a mapping" else {}
 
         async def helper(task: str) -> str:
-            return (await inner.run(task)).output
+            return (await (known or {"": inner})[next(iter(known), "")].run(task)).output
 
         script = Script([("helper", {"task": "refund order 7"})], "It was refunded.")
         agent: Any = guard(Agent(model(script), tools=[helper]), gate)

@@ -31,6 +31,7 @@ from roadworthy.adapters import driving
 from roadworthy.adapters.armed import armed, carried, unarmed
 from roadworthy.adapters.calls import OFFERED, abring, hosting, inside_tool, refuse_hosted
 from roadworthy.adapters.company import delegated, takes_word
+from roadworthy.adapters.reach import reached
 from roadworthy.adapters.replies import allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.gate.gate import Gate
@@ -98,7 +99,7 @@ class _Turn:
 
 
 def guard(agent: A, gate: Gate) -> A:
-    """Put all tools of an agent, and of agents that it has as tools, behind the gate, and judge what it says.
+    """Put all tools of an agent, and of agents that it has as tools or its tools ask, behind the gate; judge its words.
 
     A workflow is guarded with all agents in it, those of workflows within it too; what its other steps do by themselves
     nobody sees from outside. What is given is changed and handed back. Raises UsageError for what no gate could stand
@@ -138,6 +139,8 @@ def guard(agent: A, gate: Gate) -> A:
     more = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     more |= {"roadworthy_gate": gate, "roadworthy_name": None, "run": _run(kind, gate)}
     guarded.__class__ = type(kind.__name__, (kind,), more)
+    functions = [unarmed(tool.func) for tool in own if isinstance(tool, FunctionTool) and tool.func is not None]
+    helpers += [guard(asked, gate) for asked in reached(functions, Agent)]
     if helpers:
         _tell_apart([guarded, *helpers])
     return guarded

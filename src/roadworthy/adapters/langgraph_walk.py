@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import sys
 from collections.abc import Mapping
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType
 from typing import Any, cast
 
 from langchain_core.language_models import BaseLanguageModel
@@ -15,6 +13,8 @@ from langchain_core.runnables.base import RunnableBinding
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked as such
+
+from roadworthy.adapters.reach import named_in, of_others
 
 
 class Walk:
@@ -57,7 +57,7 @@ class Walk:
         elif isinstance(part, list | tuple | set | frozenset):
             self._waiting += cast("list[Any]", part)
         elif isinstance(part, FunctionType):
-            self._waiting += _named_in(part)
+            self._waiting += named_in(part)
         elif isinstance(part, MethodType):
             owner = cast("Any", part.__self__)
             self._waiting += [part.__func__, *getattr(owner, "__dict__", {}).values()]
@@ -72,39 +72,6 @@ class Walk:
             self._waiting.append(binding.bound)
         elif isinstance(part, Runnable):
             self._waiting += getattr(cast("Any", part), "__dict__", {}).values()
-        elif not _of_others(type(cast("object", part))) and callable(cast("object", part)):
+        elif not of_others(type(cast("object", part))) and callable(cast("object", part)):
             # An object that is called as a function is.
             self._waiting += [type(part).__call__, *getattr(part, "__dict__", {}).values()]
-
-
-_OTHERS = frozenset({*sys.stdlib_module_names, "langchain", "langchain_core", "langgraph", "pydantic", "roadworthy"})
-"""Whose functions refer to nothing of the application's by a global name."""
-
-
-def _of_others(thing: Any) -> bool:
-    module = getattr(thing, "__module__", None) or ""
-    return module.partition(".")[0] in _OTHERS and module != "__main__"
-
-
-def _named_in(function: FunctionType) -> list[Any]:
-    """What a function can reach by name. An attribute of a module or of an object counts when its name is written."""
-    found: list[Any] = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):  # a name that is not bound yet
-            found.append(cell.cell_contents)
-    if (wrapped := getattr(function, "__wrapped__", None)) is not None:
-        found.append(wrapped)
-    codes, names = [function.__code__], set[str]()
-    while codes:
-        code = codes.pop()
-        names.update(code.co_names)
-        codes += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
-    if not _of_others(function):
-        found += [function.__globals__[name] for name in names if name in function.__globals__]
-    for holder in list(found):
-        if isinstance(holder, ModuleType) and holder.__name__.partition(".")[0] in _OTHERS:
-            continue
-        if not isinstance(holder, type | Runnable | FunctionType | MethodType):
-            attributes = cast("dict[str, Any]", getattr(holder, "__dict__", {}))
-            found += [attributes[name] for name in names if name in attributes]
-    return found

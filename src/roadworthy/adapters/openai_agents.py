@@ -34,6 +34,7 @@ from pydantic import BaseModel
 from roadworthy.adapters import driving
 from roadworthy.adapters.calls import OFFERED, Offered, abring, hosting, inside_tool, refuse_hosted
 from roadworthy.adapters.company import delegated, gives_word, takes_word
+from roadworthy.adapters.reach import reached
 from roadworthy.adapters.replies import (
     Sentences,
     allowed_by,
@@ -269,7 +270,7 @@ class _Guarding:
 
 
 def _agents_inside(agent: Agent[Any]) -> list[Any]:
-    """The agents that an agent hands off to or has as tools."""
+    """The agents that an agent hands off to or has as tools, and those without a gate that new tools ask."""
     found: list[Any] = []
     for handoff in cast("Sequence[Any]", agent.handoffs):
         if isinstance(handoff, Handoff):
@@ -283,8 +284,10 @@ def _agents_inside(agent: Agent[Any]) -> list[Any]:
             found.append(target)
         else:
             found.append(handoff)
-    found += [t._agent_instance for t in cast("Sequence[Any]", agent.tools) if getattr(t, "_agent_instance", None)]
-    return found
+    tools = cast("Sequence[Any]", agent.tools)
+    found += [t._agent_instance for t in tools if getattr(t, "_agent_instance", None)]
+    new = [t.on_invoke_tool for t in tools if isinstance(t, FunctionTool) and not hasattr(t, "roadworthy_source")]
+    return [*found, *reached(new, Agent)]
 
 
 def _has_code(handoff: Handoff[Any, Any]) -> bool:

@@ -35,6 +35,7 @@ from roadworthy.adapters import driving
 from roadworthy.adapters.armed import armed, carried
 from roadworthy.adapters.calls import OFFERED, abring, inside_tool, refuse_hosted
 from roadworthy.adapters.company import asking, working
+from roadworthy.adapters.reach import reached
 from roadworthy.adapters.replies import allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.gate.gate import Gate
@@ -91,7 +92,7 @@ class _Turn:
 
 
 def guard(agent: A, gate: Gate) -> A:
-    """Put all tools of an agent behind the gate, and judge what it says.
+    """Put all tools of an agent behind the gate, and those of agents that its tools ask, and judge what it says.
 
     The agent is changed and handed back. Raises UsageError for kinds of agents that are not known here, and for tools
     at the model's provider that the contract does not accept. Those that only a run brings are refused when it begins.
@@ -111,8 +112,8 @@ def guard(agent: A, gate: Gate) -> A:
     _refuse_native(gate, getattr(guarded, "_cap_native_tools", ()))
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     more = {**names, "roadworthy_gate": gate, "iter": _iter(kind, gate, guarded.name), "realtime": _no_realtime}
-    _arm(guarded)
     guarded.__class__ = type(kind.__name__, (kind,), more)
+    _arm(guarded)
     return guarded
 
 
@@ -156,7 +157,8 @@ def _iter(kind: type[Any], gate: Gate, name: str | None) -> Any:
 
 
 def _arm(agent: Any) -> None:
-    """Put the functions of an agent's tools behind the tripwire, where they lie."""
+    """Put the functions of an agent's tools behind the tripwire, where they lie, and guard the agents that they ask."""
+    new: list[Any] = []
 
     def visit(toolset: AbstractToolset[Any]) -> None:
         if not isinstance(toolset, FunctionToolset):
@@ -165,6 +167,7 @@ def _arm(agent: Any) -> None:
         for key, tool in list(tools.items()):
             function = armed(tool.function, tool.name)
             if function is not tool.function:
+                new.append(tool.function)
                 kept = copy.copy(tool)  # an agent without a gate may have the same one
                 kept.function, kept.function_schema = function, replace(tool.function_schema, function=function)
                 tools[key] = kept
@@ -172,6 +175,8 @@ def _arm(agent: Any) -> None:
     for toolset in (agent._function_toolset, *agent._user_toolsets, *agent._cap_toolsets):
         if isinstance(toolset, AbstractToolset):
             cast("AbstractToolset[Any]", toolset).apply(visit)
+    for asked in reached(new, Agent):
+        guard(asked, agent.roadworthy_gate)
 
 
 def _no_realtime(self: Any, *_: Any, **__: Any) -> Any:
