@@ -70,7 +70,8 @@ class GatedTool(BaseTool):
         given: object = args or kwargs
         here = work_here()
         scope = self._scope or Scope(current_run(), here)
-        if scope.work.broken is not None:
+        # A call beside one that has suspended the run comes to the gate, too: driven again, nobody takes it for new.
+        if isinstance(scope.work.broken, HarnessError):
             return self._ended()
         try:
             outcome = bring(
@@ -85,6 +86,8 @@ class GatedTool(BaseTool):
             if self._scope is None and here is None:
                 raise  # nobody would do it later
             scope.work.broke(error)
+            return self._ended()
+        if scope.work.broken is not None:
             return self._ended()
         if self.result_as_answer and not outcome.ok:
             return ToolFailure(message=outcome.text)  # CrewAI takes any other result of such a tool for the answer
