@@ -169,6 +169,13 @@ class TestDispatch:
         call = {"id": "1", "function": {"name": "shop_refund", "arguments": '{"order_no": "7", "amount": 20}'}}
         assert "R-7" in dispatch(gate.run(capability="refunds"), call, functions)["content"]
 
+    async def test_the_agent_that_asks_is_recorded(self, gate: Gate, shop: Shop) -> None:
+        run = gate.run(id="r", capability="refunds")
+        call = {"id": "1", "function": {"name": "shop_find_order", "arguments": '{"order_no": "7"}'}}
+        dispatch(run, call, shop.functions(), agent="clerk")
+        await adispatch(run, call, shop.afunctions(), agent="payer")
+        assert [e.body["agent"] for e in gate.ledger.entries(run="r", kind="action")] == ["clerk", "payer"]
+
     def test_a_missing_function_runs_nothing(self, gate: Gate, shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
         call = {"id": "1", "function": {"name": "shop_refund", "arguments": '{"order_no": "7", "amount": 20}'}}
         run = gate.run(capability="refunds")

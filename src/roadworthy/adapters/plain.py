@@ -120,24 +120,28 @@ def guard(
     return [gated(gate)(function) for function in functions]
 
 
-def dispatch(run: Run, tool_call: Any, functions: Mapping[str, Callable[..., Any]] | None = None) -> dict[str, Any]:
+def dispatch(
+    run: Run, tool_call: Any, functions: Mapping[str, Callable[..., Any]] | None = None, *, agent: str | None = None
+) -> dict[str, Any]:
     """Answer one tool call of an OpenAI-style assistant message with the tool message that goes back to the model.
 
     `tool_call` is a mapping or an object of the OpenAI library. `functions` are the tools, by the contract's or the
-    model's names; in a test world the stand-ins are called and they are not needed.
+    model's names; in a test world the stand-ins are called and they are not needed. `agent` is the name of the agent
+    that asks, where your loop has several; it is recorded, and decides nothing.
     """
     call_id, name, args = _parts(tool_call)
     function = _function(run, name, functions)
-    return _message(call_id, name, bring(run.gate, run, name, args, function, call_id=call_id))
+    return _message(call_id, name, bring(run.gate, run, name, args, function, call_id=call_id, agent=agent))
 
 
 async def adispatch(
-    run: Run, tool_call: Any, functions: Mapping[str, Callable[..., Any]] | None = None
+    run: Run, tool_call: Any, functions: Mapping[str, Callable[..., Any]] | None = None, *, agent: str | None = None
 ) -> dict[str, Any]:
     """`dispatch` for async code; functions may be async or not."""
     call_id, name, args = _parts(tool_call)
     function = _function(run, name, functions)
-    return _message(call_id, name, await abring(run.gate, run, name, args, function, call_id=call_id))
+    outcome = await abring(run.gate, run, name, args, function, call_id=call_id, agent=agent)
+    return _message(call_id, name, outcome)
 
 
 def drive(agent: Callable[[Run, Any], T], run: Run, start: Any = None) -> T | Suspended:
