@@ -15,7 +15,7 @@ _NEEDED = ("langgraph", "langchain", "autogen_agentchat", "crewai", "agents", "p
 _MISSING = [name for name in _NEEDED if find_spec(name) is None]
 
 sys.path[:0] = [str(_HERE), str(_HERE.parent / "adapters"), str(_HERE.parents[1] / "bench")]
-pytest.register_assert_rewrite("conformance")
+pytest.register_assert_rewrite("conformance", "crowd")
 
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
 
