@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from roadworthy.examples.scripted.messages import Message, ToolSchema
+from roadworthy.gate.run import Run
 
 
 def calling(name: str, call_id: str, **args: Any) -> Message:
@@ -42,3 +43,17 @@ def serving(app: Any) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+class OneQuestion:
+    """A simulated user who says one thing, hears one reply, and leaves."""
+
+    def __init__(self, run: Run, words: str) -> None:
+        self._run, self._words = run, words
+
+    def opening(self) -> str:
+        self._run.heard(self._words)
+        return self._words
+
+    def tell(self, text: str) -> None:
+        self._run.say(text)
