@@ -293,6 +293,21 @@ class TestAgentsInAgents:
         assert [name for name, _ in shop.did] == ["refund"]
         assert script.results == ["I refunded order 7."]
 
+    async def test_an_agent_that_a_tool_asks_by_itself_is_guarded(self, shop: Shop) -> None:
+        contract = CONTRACT.replace("shop.fail", "helper").replace("args: {}", "args: {task: string}")
+        gate = Gate(Contract.loads(contract), Ledger.open(":memory:"))
+        inside = Script([("wipe", {}), REFUND], "I refunded order 7.")
+        inner = AssistantAgent("inner", model(inside), tools=tools(shop.afunctions()), max_tool_iterations=5)
+
+        async def helper(task: str) -> str:
+            """Helps."""
+            return (await inner.run(task=task)).messages[-1].to_text()
+
+        script = Script([("helper", {"task": "refund order 7"})], "Done.")
+        assert await talk(guard(assistant(script, [helper]), gate), gate)
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert script.results == ["I refunded order 7."]
+
     async def test_agents_inside_a_team_inside_an_agent(self, gate: Gate, shop: Shop) -> None:
         script = Script([("wipe", {}), REFUND], "Done.")
         inner = RoundRobinGroupChat(
