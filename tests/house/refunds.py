@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from roadworthy.examples.scripted.messages import Message, ToolSchema
@@ -30,10 +31,9 @@ def respond(messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Message
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any) -> Generator[str]:
     """An ASGI application on a free port of 127.0.0.1, by uvicorn in a thread; its address."""
-    import uvicorn
-
+    uvicorn: Any = import_module("uvicorn")  # it comes with the frameworks
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -7,13 +7,13 @@ gate and not two.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from uuid import uuid4
 
 from roadworthy.core.errors import UsageError
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from roadworthy.gate.gate import Gate
 
 __all__ = ["AskUser", "Core", "Run", "current_run", "new_session"]
+
+T = TypeVar("T")
 
 _CURRENT: ContextVar[Run | None] = ContextVar("roadworthy_run", default=None)
 
@@ -132,7 +134,7 @@ class Run:
     def bind(self) -> Generator[Self]:
         """Make this the run that guarded tools of this thread or task belong to.
 
-        Not around a `yield`: a generator hands the binding to whoever asks it for the next item.
+        Not around a `yield`: a generator hands the binding to whoever asks it for the next item. See `bound`.
         """
         token = _CURRENT.set(self)
         try:
@@ -141,6 +143,26 @@ class Run:
             # A generator that is finished elsewhere leaves its binding where it began; there is nothing to undo here.
             with suppress(ValueError):
                 _CURRENT.reset(token)
+
+    async def bound(self, stream: AsyncIterable[T]) -> AsyncGenerator[T]:
+        """The items of a stream, each made while this run is bound; between two items it is not.
+
+        This is how a generator, such as the body of an HTTP response, hands on what an agent streams. The stream is
+        closed when this one is.
+        """
+        items = aiter(stream)
+        try:
+            while True:
+                with self.bind():
+                    try:
+                        item = await anext(items)
+                    except StopAsyncIteration:
+                        return
+                yield item
+        finally:
+            if isinstance(items, AsyncGenerator):
+                with self.bind():
+                    await items.aclose()
 
     # -- what comes in ----------------------------------------------------------------------------------------------
 
