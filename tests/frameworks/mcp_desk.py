@@ -17,8 +17,8 @@ from mcp.client.stdio import stdio_client
 from mcp.shared.memory import create_client_server_memory_streams
 
 from roadworthy import Contract, Ledger
-from roadworthy.adapters.mcp import Command, Proxy
-from roadworthy.adapters.mcp_pins import load_pins
+from roadworthy.adapters.mcp.pins import load_pins
+from roadworthy.adapters.mcp.proxy import Command, Proxy
 from roadworthy.core.types import Entry
 
 SERVER = Path(__file__).parent / "mcp_servers" / "desk.py"

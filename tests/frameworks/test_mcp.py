@@ -16,7 +16,7 @@ from mcp_desk import ROADWORTHY, SERVER, Desk, accepted_in, desk_in, session_of,
 from pydantic import AnyUrl
 
 from roadworthy import Gate, Ledger
-from roadworthy.adapters.mcp_pins import load_pins
+from roadworthy.adapters.mcp.pins import load_pins
 from roadworthy.core.errors import UsageError
 
 

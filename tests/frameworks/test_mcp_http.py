@@ -16,8 +16,8 @@ from mcp import ClientSession, McpError, types
 from mcp.client.streamable_http import streamable_http_client
 from mcp_desk import ROADWORTHY, Desk, accepted_in, desk_in, roadworthy, text
 
-from roadworthy.adapters.mcp import Address
-from roadworthy.adapters.mcp_http import Door
+from roadworthy.adapters.mcp.http import Door
+from roadworthy.adapters.mcp.proxy import Address
 from roadworthy.core.errors import UsageError
 
 HELLO = {

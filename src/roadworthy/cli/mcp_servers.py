@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from roadworthy.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from roadworthy.adapters.mcp_server import Behind
+    from roadworthy.adapters.mcp.server import Behind
 
 _INHERITED: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 """What a server sees of our own environment, beside what is named: nothing that holds credentials."""
@@ -20,14 +20,14 @@ _INHERITED: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM
 
 def need_mcp() -> None:
     """Raises UsageError, which says how to install it, where the MCP SDK is not there."""
-    import_module("roadworthy.adapters.mcp")
+    import_module("roadworthy.adapters.mcp.proxy")
 
 
 def server_named(
     words: Sequence[str], url: str | None, headers: Path | None, env_file: Path | None, names: Sequence[str]
 ) -> Behind:
     """The server that a command or --url names; `names` are variables of ours that it sees. Raises UsageError."""
-    from roadworthy.adapters.mcp_server import Address, Command
+    from roadworthy.adapters.mcp.server import Address, Command
 
     if (url is None) == (not words):
         raise UsageError("give the server either as a command after `--`, or by --url")
@@ -68,7 +68,7 @@ def _pairs(path: Path, sign: str) -> Mapping[str, str]:
 
 def tools_told(behind: Behind, *, timeout_s: float) -> list[dict[str, Any]]:
     """What a server says of its tools: name, description, schemas, annotations. Raises UsageError."""
-    from roadworthy.adapters.mcp import listed_by
+    from roadworthy.adapters.mcp.proxy import listed_by
 
     listed = asyncio.run(listed_by(behind, timeout_s=timeout_s))
     if not listed.tools:

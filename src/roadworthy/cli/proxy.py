@@ -23,8 +23,8 @@ from roadworthy.contract.names import did_you_mean
 from roadworthy.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from roadworthy.adapters.mcp_pins import Told
-    from roadworthy.adapters.mcp_server import Behind, Listed
+    from roadworthy.adapters.mcp.pins import Told
+    from roadworthy.adapters.mcp.server import Behind, Listed
 
 
 def command(
@@ -92,7 +92,7 @@ def command(
     """
     law = Contract.load(contract)
     need_mcp()
-    from roadworthy.adapters.mcp_pins import load_pins, lock_of
+    from roadworthy.adapters.mcp.pins import load_pins, lock_of
 
     behind = server_named(words or [], url, headers, env_file, env or [])
     lock = pins or lock_of(contract)
@@ -109,7 +109,7 @@ def command(
     facts = _facts(fact or [])
     _log_to_standard_error()
     with appending(ledger, vault, create=True) as opened:
-        from roadworthy.adapters.mcp import Proxy, Who
+        from roadworthy.adapters.mcp.proxy import Proxy, Who
 
         proxy = Proxy(
             law,
@@ -127,7 +127,7 @@ def command(
         if http is None:
             asyncio.run(_until_told(proxy.serve_stdio()))
             return 0
-        from roadworthy.adapters.mcp_http import Door, read_token, serve_http
+        from roadworthy.adapters.mcp.http import Door, read_token, serve_http
 
         door = Door.of(http, token=read_token(token_file), names=host or [], shown=token_file is None)
         asyncio.run(serve_http(proxy, door, ready=lambda told: err().print(shown(told))))
@@ -195,8 +195,8 @@ def _accept(
     timeout_s: float,
     json: bool,
 ) -> int:
-    from roadworthy.adapters.mcp import listed_by
-    from roadworthy.adapters.mcp_pins import fault_of, save_pins
+    from roadworthy.adapters.mcp.pins import fault_of, save_pins
+    from roadworthy.adapters.mcp.proxy import listed_by
 
     for name in wanted:
         if name not in law.tool_names:

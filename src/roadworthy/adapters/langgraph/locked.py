@@ -10,9 +10,9 @@ from typing import Any, cast
 from langchain_core.tools import BaseTool
 
 from roadworthy.adapters.calls import abring, bring
-from roadworthy.adapters.langgraph_call import carries
-from roadworthy.adapters.langgraph_runs import carried, config_here
-from roadworthy.adapters.langgraph_trail import agent_here
+from roadworthy.adapters.langgraph.call import carries
+from roadworthy.adapters.langgraph.runs import carried, config_here
+from roadworthy.adapters.langgraph.trail import agent_here
 from roadworthy.adapters.plain import result_of
 from roadworthy.core.types import Outcome
 from roadworthy.gate.gate import Gate

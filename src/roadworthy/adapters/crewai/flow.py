@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any
 
-from roadworthy.adapters.crewai_work import IN_FLOW, Work, work_here, working
+from roadworthy.adapters.crewai.work import IN_FLOW, Work, work_here, working
 from roadworthy.gate.run import current_run
 
 

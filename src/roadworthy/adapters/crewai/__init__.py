@@ -37,10 +37,10 @@ from crewai.tools import BaseTool
 
 from roadworthy.adapters import driving
 from roadworthy.adapters.calls import refuse_hosted
-from roadworthy.adapters.crewai_crew import crew_methods
-from roadworthy.adapters.crewai_flow import end_steps, flow_methods
-from roadworthy.adapters.crewai_tools import GatedTool, all_gated, gated_list, set_tripwire
-from roadworthy.adapters.crewai_turn import (
+from roadworthy.adapters.crewai.crew import crew_methods
+from roadworthy.adapters.crewai.flow import end_steps, flow_methods
+from roadworthy.adapters.crewai.tools import GatedTool, all_gated, gated_list, set_tripwire
+from roadworthy.adapters.crewai.turn import (
     ajudged,
     ajudged_talk,
     atalk_ended,
@@ -51,7 +51,7 @@ from roadworthy.adapters.crewai_turn import (
     task_ended,
     with_memory,
 )
-from roadworthy.adapters.crewai_work import Work, working
+from roadworthy.adapters.crewai.work import Work, working
 from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run

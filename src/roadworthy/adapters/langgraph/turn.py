@@ -15,10 +15,10 @@ from langchain_core.runnables.config import merge_configs
 from langgraph.types import Command
 
 from roadworthy.adapters.calls import inside_tool
-from roadworthy.adapters.langgraph_map import Map
-from roadworthy.adapters.langgraph_runs import RUN, carried, config_here, configurable, new_words, opened, space
-from roadworthy.adapters.langgraph_screen import Screen, Shape, from_gate, is_reply, without_words
-from roadworthy.adapters.langgraph_trail import Trail, trail_of
+from roadworthy.adapters.langgraph.map import Map
+from roadworthy.adapters.langgraph.runs import RUN, carried, config_here, configurable, new_words, opened, space
+from roadworthy.adapters.langgraph.screen import Screen, Shape, from_gate, is_reply, without_words
+from roadworthy.adapters.langgraph.trail import Trail, trail_of
 from roadworthy.adapters.replies import Reply, allowed_by, asettle_reply, holds_replies, news_of, settle_reply
 from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.core.types import Outcome

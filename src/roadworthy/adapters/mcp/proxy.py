@@ -37,9 +37,9 @@ from anyio.abc import TaskGroup
 from pydantic import BaseModel
 
 from roadworthy.adapters.calls import abring
-from roadworthy.adapters.mcp_pins import Fault, Told, fault_of
-from roadworthy.adapters.mcp_server import Address, Behind, Command, Listed, Server, value_of
-from roadworthy.adapters.mcp_streams import MOST_BYTES, Incoming, Outgoing, standard_streams
+from roadworthy.adapters.mcp.pins import Fault, Told, fault_of
+from roadworthy.adapters.mcp.server import Address, Behind, Command, Listed, Server, value_of
+from roadworthy.adapters.mcp.streams import MOST_BYTES, Incoming, Outgoing, standard_streams
 from roadworthy.adapters.replies import notice
 from roadworthy.contract.model import Contract
 from roadworthy.contract.resolve import shapes_of

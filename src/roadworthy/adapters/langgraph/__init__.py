@@ -38,14 +38,14 @@ from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  
 
 from roadworthy.adapters import driving, plain
 from roadworthy.adapters.calls import refuse_hosted
-from roadworthy.adapters.langgraph_map import Map
-from roadworthy.adapters.langgraph_middleware import RoadworthyMiddleware
-from roadworthy.adapters.langgraph_nodes import gate_node, offer, refuse_own_kind
-from roadworthy.adapters.langgraph_runs import carried, config_here
-from roadworthy.adapters.langgraph_threads import Thread
-from roadworthy.adapters.langgraph_trail import agent_here, trail_of
-from roadworthy.adapters.langgraph_turn import guarded_class
-from roadworthy.adapters.langgraph_walk import Walk
+from roadworthy.adapters.langgraph.map import Map
+from roadworthy.adapters.langgraph.middleware import RoadworthyMiddleware
+from roadworthy.adapters.langgraph.nodes import gate_node, offer, refuse_own_kind
+from roadworthy.adapters.langgraph.runs import carried, config_here
+from roadworthy.adapters.langgraph.threads import Thread
+from roadworthy.adapters.langgraph.trail import agent_here, trail_of
+from roadworthy.adapters.langgraph.turn import guarded_class
+from roadworthy.adapters.langgraph.walk import Walk
 from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.gate.carry import is_async
 from roadworthy.gate.decide import find_tool

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from roadworthy.adapters.langgraph_layout import drawn, layout_of
-from roadworthy.adapters.langgraph_trail import Trail
+from roadworthy.adapters.langgraph.layout import drawn, layout_of
+from roadworthy.adapters.langgraph.trail import Trail
 from roadworthy.core.errors import HarnessError
 
 logger = logging.getLogger("roadworthy.adapters")

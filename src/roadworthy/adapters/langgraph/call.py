@@ -17,8 +17,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from roadworthy.adapters.calls import Offered, abring, bring, inside
-from roadworthy.adapters.langgraph_runs import space
-from roadworthy.adapters.langgraph_trail import Trail, agent_here, trail_of
+from roadworthy.adapters.langgraph.runs import space
+from roadworthy.adapters.langgraph.trail import Trail, agent_here, trail_of
 from roadworthy.core.errors import Suspended
 from roadworthy.core.types import Outcome, Reason
 from roadworthy.gate.carry import NotDone

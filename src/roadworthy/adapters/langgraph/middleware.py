@@ -20,10 +20,10 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 
 from roadworthy.adapters.calls import OFFERED, refuse_hosted
-from roadworthy.adapters.langgraph_call import Result, awrapper, offered_tool, wrapper
-from roadworthy.adapters.langgraph_runs import RUN, carried, config_here, configurable, new_words, opened
-from roadworthy.adapters.langgraph_screen import from_gate
-from roadworthy.adapters.langgraph_turn import areworded, mark, near_user, raise_suspended, reply_of, reworded
+from roadworthy.adapters.langgraph.call import Result, awrapper, offered_tool, wrapper
+from roadworthy.adapters.langgraph.runs import RUN, carried, config_here, configurable, new_words, opened
+from roadworthy.adapters.langgraph.screen import from_gate
+from roadworthy.adapters.langgraph.turn import areworded, mark, near_user, raise_suspended, reply_of, reworded
 from roadworthy.adapters.replies import asettle_last, holds_replies, news_of, settle_last
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run

@@ -25,7 +25,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from roadworthy.adapters.mcp import Proxy
+from roadworthy.adapters.mcp.proxy import Proxy
 from roadworthy.core.errors import UsageError
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")

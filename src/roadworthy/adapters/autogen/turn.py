@@ -21,7 +21,7 @@ from autogen_agentchat.messages import (
 from autogen_core import ComponentBase
 from pydantic import BaseModel
 
-from roadworthy.adapters.autogen_scope import Scope, Seat
+from roadworthy.adapters.autogen.scope import Scope, Seat
 from roadworthy.adapters.calls import inside_tool
 from roadworthy.adapters.replies import GATE, Sentences, allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import UsageError

@@ -19,7 +19,7 @@ from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import PrivateAttr, create_model
 
 from roadworthy.adapters.calls import OFFERED, Offered, bring, hosting, logger
-from roadworthy.adapters.crewai_work import EXECUTION, IN_FLOW, Scope, work_here
+from roadworthy.adapters.crewai.work import EXECUTION, IN_FLOW, Scope, work_here
 from roadworthy.core.errors import HarnessError, Suspended
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import current_run

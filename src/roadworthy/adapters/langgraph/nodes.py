@@ -10,9 +10,9 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from roadworthy.adapters.calls import OFFERED, refuse_hosted
-from roadworthy.adapters.langgraph_call import Find, awrapper, is_handover, offered_tool, stopping, wrapper
-from roadworthy.adapters.langgraph_locked import locked
-from roadworthy.adapters.langgraph_turn import ajudged_node, judged_node
+from roadworthy.adapters.langgraph.call import Find, awrapper, is_handover, offered_tool, stopping, wrapper
+from roadworthy.adapters.langgraph.locked import locked
+from roadworthy.adapters.langgraph.turn import ajudged_node, judged_node
 from roadworthy.core.errors import UsageError
 from roadworthy.gate.gate import Gate
 

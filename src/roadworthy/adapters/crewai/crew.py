@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from crewai.types.streaming import CrewStreamingOutput, StreamChunk, StreamChunkType
 
-from roadworthy.adapters.crewai_turn import last_look
-from roadworthy.adapters.crewai_work import near_user, working
+from roadworthy.adapters.crewai.turn import last_look
+from roadworthy.adapters.crewai.work import near_user, working
 from roadworthy.adapters.replies import holds_replies
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run, current_run

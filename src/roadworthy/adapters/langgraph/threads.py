@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 
-from roadworthy.adapters.langgraph_runs import configurable
+from roadworthy.adapters.langgraph.runs import configurable
 from roadworthy.gate.run import Run
 
 _BEFORE = "langgraph.checkpoint"

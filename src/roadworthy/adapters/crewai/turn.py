@@ -14,7 +14,7 @@ from crewai.utilities.agent_utils import _llm_stop_words_applied  # pyright: ign
 from pydantic import BaseModel
 
 from roadworthy.adapters.calls import inside_tool
-from roadworthy.adapters.crewai_work import EXECUTION, Scope, give_turn, label_of, near_user, working
+from roadworthy.adapters.crewai.work import EXECUTION, Scope, give_turn, label_of, near_user, working
 from roadworthy.adapters.replies import Reply, asettle_reply, holds_replies, news_of, settle_last, settle_reply
 from roadworthy.gate.run import Run, current_run
 

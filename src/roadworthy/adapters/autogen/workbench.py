@@ -24,7 +24,7 @@ from autogen_core.tools import (
     Workbench,
 )
 
-from roadworthy.adapters.autogen_scope import Scope, Seat
+from roadworthy.adapters.autogen.scope import Scope, Seat
 from roadworthy.adapters.calls import OFFERED, abring, hosting, logger
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
 from roadworthy.core.types import Outcome

@@ -24,8 +24,8 @@ from mcp.shared.exceptions import McpError
 from mcp.shared.session import RequestResponder
 from pydantic import BaseModel
 
-from roadworthy.adapters.mcp_pins import FIELDS, Told
-from roadworthy.adapters.mcp_streams import MOST_BYTES, Incoming, Outgoing, process_streams
+from roadworthy.adapters.mcp.pins import FIELDS, Told
+from roadworthy.adapters.mcp.streams import MOST_BYTES, Incoming, Outgoing, process_streams
 from roadworthy.contract.shapes import Shape
 from roadworthy.core.errors import UsageError
 from roadworthy.gate.carry import NotDone

@@ -22,8 +22,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphInterrupt, ParentCommand
 from langgraph.types import Command, Send
 
-from roadworthy.adapters.langgraph_layout import ENDS, Layout, own_name
-from roadworthy.adapters.langgraph_runs import space
+from roadworthy.adapters.langgraph.layout import ENDS, Layout, own_name
+from roadworthy.adapters.langgraph.runs import space
 from roadworthy.core.errors import HarnessError, Suspended
 from roadworthy.gate.replay import readable
 from roadworthy.gate.run import Run
