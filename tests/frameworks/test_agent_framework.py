@@ -16,6 +16,7 @@ from agent_framework import (
     WorkflowBuilder,
     WorkflowExecutor,
 )
+from agent_framework_orchestrations import HandoffBuilder
 from conformance import (
     CAREFUL,
     CONTRACT,
@@ -207,6 +208,29 @@ class TestWorkflows:
         (handed,) = ledger.entries(run="r", kind="handover")
         assert (handed.body["source"], handed.body["agent"], handed.body["how"]) == ("finder", "payer", "turn")
         assert run.status == "held"
+
+    async def test_hand_offs_within_one(self, gate: Gate, shop: Shop, ledger: Ledger) -> None:
+        def triage(messages: list[Message], tools: list[ToolSchema]) -> Message:
+            call = {"id": "h", "type": "function", "function": {"name": "handoff_to_payer", "arguments": "{}"}}
+            return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+        agents = [
+            Agent(
+                model(script),
+                name=name,
+                tools=tools(shop.afunctions()),
+                require_per_service_call_history_persistence=True,
+            )
+            for name, script in (("triage", triage), ("payer", Script([REFUND], "Done.")))
+        ]
+        workflow = guard(HandoffBuilder(participants=agents).with_start_agent(agents[0]).build(), gate)
+        with gate.run(id="r", capability="refunds") as run, run.bind():
+            result = await asyncio.wait_for(workflow.run("please"), 20)
+        assert result.get_outputs()[-1].text == "Done."
+        assert [name for name, _ in shop.did] == ["refund"]
+        assert [e.body["agent"] for e in ledger.entries(run="r", kind="action")] == ["payer"]
+        (handed,) = ledger.entries(run="r", kind="handover")
+        assert (handed.body["source"], handed.body["agent"], handed.body["how"]) == ("triage", "payer", "handoff")
 
     @pytest.mark.parametrize("as_agent", [False, True])
     async def test_one_is_driven(self, shop: Shop, ledger: Ledger, as_agent: bool) -> None:

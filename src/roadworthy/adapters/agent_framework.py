@@ -30,7 +30,7 @@ from pydantic import BaseModel
 from roadworthy.adapters import driving
 from roadworthy.adapters.armed import armed, carried, unarmed
 from roadworthy.adapters.calls import OFFERED, abring, hosting, inside_tool, refuse_hosted
-from roadworthy.adapters.company import delegated, takes_word
+from roadworthy.adapters.company import delegated, has_called, takes_word
 from roadworthy.adapters.reach import reached
 from roadworthy.adapters.replies import allowed_by, asettle_reply, holds_replies, news_of
 from roadworthy.core.errors import HarnessError, Suspended, UsageError
@@ -336,6 +336,7 @@ class _Words(ChatMiddleware):
         await self._begin(context)
         if run is None or not holds_replies(self._gate):
             await call_next()
+            self._called(context.result)
             return
         context.stream = False
         try:
@@ -363,7 +364,13 @@ class _Words(ChatMiddleware):
                 ]
         finally:
             context.stream = stream
+        self._called(response)
         context.result = _streamed(response) if stream else response
+
+    def _called(self, response: Any) -> None:
+        if self._turn.agent is not None and isinstance(response, ChatResponse):
+            contents = [c for message in cast("ChatResponse[Any]", response).messages for c in message.contents]
+            has_called(self._turn.run, [c.name for c in contents if c.type == "function_call" and c.name])
 
     async def _begin(self, context: ChatContext) -> None:
         turn = self._turn
@@ -375,7 +382,8 @@ class _Words(ChatMiddleware):
         messages = list(context.messages)
         if turn.news_at is None:
             turn.news_at = max(0, len(messages) - 1)
-            await takes_word(turn.run, turn.agent)
+            # The name that handoff orchestrations give their tools.
+            await takes_word(turn.run, turn.agent, by=f"handoff_to_{turn.agent}")
             turn.news = await asyncio.to_thread(news_of, turn.near) if turn.near is not None else None
         if turn.news is not None:
             at = min(turn.news_at, len(messages))

@@ -5,7 +5,7 @@ What is written here decides nothing, so a ledger that cannot be written ends no
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ class Asking:
 _ASKING: ContextVar[Asking | None] = ContextVar("roadworthy_asking", default=None)
 _WORD: WeakKeyDictionary[Core, str] = WeakKeyDictionary()
 """Who had the word last in each run that is open here."""
+_CALLED: WeakKeyDictionary[Core, frozenset[str]] = WeakKeyDictionary()
+"""What whoever has the word has called last."""
 
 
 @contextmanager
@@ -41,14 +43,23 @@ def asking(agent: str | None, tool: str) -> Generator[None]:
         _ASKING.reset(token)
 
 
-async def takes_word(run: Run | None, name: str | None) -> None:
-    """An agent begins to speak with the user. Written where another one has spoken before it in the run."""
+async def takes_word(run: Run | None, name: str | None, *, by: str = "") -> None:
+    """An agent begins to speak with the user. Written where another one has spoken before it in the run.
+
+    `by`: a name of calls by which others hand over to it; else the word just goes on.
+    """
     if run is None or not name or inside_tool():
         return
-    before = _WORD.get(_core(run))
+    before, called = _WORD.get(_core(run)), _CALLED.pop(_core(run), ())
     _WORD[_core(run)] = name
     if before is not None and before != name:
-        await _handed(run, name, before, "turn", "")
+        await _handed(run, name, before, "handoff" if by in called else "turn", "")
+
+
+def has_called(run: Run | None, calls: Iterable[str]) -> None:
+    """What the agent that has the word has called last, by name; one of these may be how it gives the word away."""
+    if run is not None and not inside_tool():
+        _CALLED[_core(run)] = frozenset(calls)
 
 
 async def gives_word(run: Run | None, source: str | None, to: str, text: str) -> None:

@@ -90,7 +90,7 @@ def gated(
             @functools.wraps(function)
             async def acalled(*args: Any, **kwargs: Any) -> Any:
                 given = named(args, kwargs)
-                more = beside(tool, given) if beside is not None else {}
+                more: Mapping[str, Any] = beside(tool, given) if beside is not None else {}
                 return result_of(await abring(gate, run(), tool, given, function, **more))
 
             return cast("F", acalled)
@@ -98,7 +98,7 @@ def gated(
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:
             given = named(args, kwargs)
-            more = beside(tool, given) if beside is not None else {}
+            more: Mapping[str, Any] = beside(tool, given) if beside is not None else {}
             return result_of(bring(gate, run(), tool, given, function, **more))
 
         return cast("F", called)
