@@ -8,10 +8,10 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from roadworthy.examples.scripted.messages import Message, ToolSchema
-from roadworthy.gate.run import Run
 
 
 def calling(name: str, call_id: str, **args: Any) -> Message:
@@ -45,15 +45,40 @@ def serving(app: Any) -> Generator[str]:
             thread.join()
 
 
-class OneQuestion:
-    """A simulated user who says one thing, hears one reply, and leaves."""
+WORLD = """
+from roadworthy import World
 
-    def __init__(self, run: Run, words: str) -> None:
-        self._run, self._words = run, words
 
-    def opening(self) -> str:
-        self._run.heard(self._words)
-        return self._words
+def tools(db, clock, post):
+    def find_order(order_no):
+        return {"order_no": order_no, "status": db.execute("SELECT status FROM orders").fetchone()[0]}
 
-    def tell(self, text: str) -> None:
-        self._run.say(text)
+    def refund(order_no, amount):
+        db.execute("INSERT INTO refunds (order_no, amount) VALUES (?, ?)", (order_no, amount))
+        return f"{amount} EUR are on their way"
+
+    return {"find_order": find_order, "refund": refund}
+
+
+world = World(
+    "shop",
+    "CREATE TABLE orders (order_no TEXT PRIMARY KEY, status TEXT); CREATE TABLE refunds (order_no TEXT, amount TEXT);",
+    tools,
+    rows={"orders": [{"order_no": "1002", "status": "delivered"}]},
+)
+"""
+SCENARIO = """
+scenario: delivered-parcel
+world: shop_world:world
+capability: lost_parcel
+conditions: [curated]
+user: {opening: Order 1002 never came.}
+expect: {}
+"""
+
+
+def write_scenarios() -> None:
+    """A world and a scenario, in which nothing is to be refunded, in the current folder."""
+    Path("shop_world.py").write_text(WORLD, encoding="utf-8")
+    Path("scenarios").mkdir()
+    Path("scenarios", "refunds.yaml").write_text(SCENARIO, encoding="utf-8")
