@@ -225,8 +225,11 @@ class TestCoworkers:
             assert made.kickoff().raw == "Done."  # no run: the manager is refused, and says so in the script's words
             assert len(shop.did) == 1
 
-    def test_an_agent_in_a_tool_of_another_one(self, gate: Gate, ledger: Ledger, shop: Shop) -> None:
-        inner = guard(agent("Helper", Script([REFUND], "Refunded."), shop), gate)
+    @pytest.mark.parametrize("named", [True, False])
+    def test_an_agent_in_a_tool_of_another_one(self, gate: Gate, ledger: Ledger, shop: Shop, named: bool) -> None:
+        inner = agent("Helper", Script([REFUND], "Refunded."), shop)
+        if named:
+            guard(inner, gate)
 
         @tool("helper")
         def helper(task: str) -> str:

@@ -52,6 +52,7 @@ from roadworthy.adapters.crewai.turn import (
     with_memory,
 )
 from roadworthy.adapters.crewai.work import Work, working
+from roadworthy.adapters.reach import reached
 from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run
@@ -59,6 +60,9 @@ from roadworthy.gate.run import Run
 __all__ = ["GatedTool", "adrive", "drive", "guard"]
 
 C = TypeVar("C")
+
+
+_ASKED: tuple[type[Any], ...] = (Crew, Agent, Flow)
 
 
 def guard(thing: C, gate: Gate) -> C:
@@ -96,11 +100,14 @@ def _guard_crew(crew: Crew, gate: Gate) -> None:
                 f"guard() cannot see what a {type(agent).__name__} does inside a crew; guard it in its own framework"
             )
         _guard_agent(agent, gate)
+    tools: list[Any] = []
     for task in crew.tasks:
+        tools += task.tools or []
         task.tools = gated_list(task.tools, gate)
     crew.cache = False
     refuse_hosted(gate.contract, _hosted(crew.manager_llm))
     _change_class(crew, gate, crew_methods(type(crew), gate, lambda agent: _guard_agent(agent, gate)))
+    _guard_asked(tools, gate)
 
 
 def _guard_agent(agent: Agent, gate: Gate) -> None:
@@ -110,6 +117,7 @@ def _guard_agent(agent: Agent, gate: Gate) -> None:
     refuse_hosted(gate.contract, _hosted(agent.llm))
     agent.cache = False
     agent.tools_handler.cache = None
+    tools: list[Any] = list(agent.tools or [])
     agent.tools = gated_list(agent.tools, gate)
     methods: dict[str, Any] = {
         "_add_skill_loader_tool": all_gated(kind, gate),
@@ -126,6 +134,14 @@ def _guard_agent(agent: Agent, gate: Gate) -> None:
     }
     _change_class(agent, gate, methods)
     set_tripwire()
+    _guard_asked(tools, gate)
+
+
+def _guard_asked(tools: Iterable[Any], gate: Gate) -> None:
+    """Guard the agents, crews and flows that functions of tools ask by themselves."""
+    new = [tool for tool in tools if not isinstance(tool, GatedTool)]
+    for asked in reached([part for tool in new for part in (getattr(tool, "func", None), tool._run)], _ASKED):
+        guard(asked, gate)
 
 
 def _guard_flow(flow: Any, gate: Gate) -> None:
