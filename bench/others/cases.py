@@ -86,8 +86,12 @@ class Played:
 
 
 def play(case: Case, by: Play, contract: Path, *, guarded: bool) -> Played:
-    """Play one case in a folder of its own, which is gone afterwards."""
-    with tempfile.TemporaryDirectory() as place, scripted_model(case.script) as model:
+    """Play one case in a folder of its own, which is gone afterwards.
+
+    `ROADWORTHY_MODEL_BASE_URL` puts a real model in the place of the script.
+    """
+    upstream = os.environ.get("ROADWORTHY_MODEL_BASE_URL")
+    with tempfile.TemporaryDirectory() as place, scripted_model(case.script, upstream=upstream) as model:
         folder = Path(place).resolve() / "world"
         folder.mkdir()
         before = Path.cwd()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.request
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class ScriptedModel:
     """What a client takes for `base_url`."""
     steps: list[Step]
     """What is still to be said. After the last one, every answer is "Done."."""
+    upstream: str | None = None
+    """A real model in the place of the script: the base URL of its endpoint."""
     requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """The bodies of the requests so far."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -63,10 +66,11 @@ def _last_told(request: dict[str, Any]) -> str:
 
 
 @contextmanager
-def scripted_model(steps: Sequence[Step]) -> Generator[ScriptedModel]:
-    """Serve a script on loopback, under a free port."""
+def scripted_model(steps: Sequence[Step], *, upstream: str | None = None) -> Generator[ScriptedModel]:
+    """Serve a script on loopback, under a free port; or hand on what is asked to a real model, and keep it."""
     server = _Server(("127.0.0.1", 0), _Handler)
     model = server.model = ScriptedModel(url=f"http://127.0.0.1:{server.server_port}/v1", steps=list(steps))
+    model.upstream = upstream
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -86,7 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        number, step = cast("_Server", self.server).model.next(given)
+        model = cast("_Server", self.server).model
+        if model.upstream is not None:
+            model.requests.append(given)
+            self._send(*_asked(model.upstream + self.path.removeprefix("/v1"), given))
+            return
+        number, step = model.next(given)
         response = self.path.endswith("/responses")
         whole = _response(given, number, step) if response else _completion(given, number, step)
         if given.get("stream"):
@@ -104,6 +113,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
+
+
+def _asked(url: str, given: dict[str, Any]) -> tuple[str, bytes]:
+    """What a real model answers: the kind of its body, and the body."""
+    request = urllib.request.Request(url, json.dumps(given).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=600) as answer:
+        return answer.headers["Content-Type"], answer.read()
 
 
 def _completion(given: dict[str, Any], number: int, step: Answer) -> dict[str, Any]:
