@@ -127,3 +127,121 @@ class TestBeside:
             assert note(run).text == "sent"
         assert shop.did == [("refund", BIG), ("notify", {"text": "hello"})]
         assert Redeciding(ledger).run("r").same
+
+
+LOOKED = """
+roadworthy: 1
+agent: shop
+version: "1"
+goal: Pay what is due.
+owner: {team: Care, accountable: care-lead}
+tools:
+  look: {effect: read, args: {}, returns: string}
+  pay: {effect: write, args: {amount: integer}, returns: string}
+  ship: {effect: write, args: {amount: integer}, returns: string}
+capabilities:
+  bills:
+    means: Something is due.
+    tools: [look, pay, ship]
+    autonomy: {start: autonomous, ceiling: autonomous, approver: lead}
+    success: [{id: few, check: count.pay <= 9}]
+rules:
+  - {id: unseen, tools: [pay], when: count.look == 0, then: ask, ask: {role: lead}, because: Nobody has looked.}
+  - {id: much, tools: [ship], when: args.amount > 1, then: ask, ask: {role: lead, meanwhile: suspend}, because: Much.}
+"""
+
+
+class Bills:
+    """An agent that pays, looks, and ships; nobody would be asked about its payment once it has looked."""
+
+    def __init__(self, *, tools: bool = False) -> None:
+        self.did: list[tuple[str, Any]] = []
+        functions = {name: self.function(name) for name in ("look", "pay", "ship")}
+        self.ledger = Ledger.open(":memory:")
+        self.gate = Gate(Contract.loads(LOOKED), self.ledger, tools=functions if tools else None)
+        self.run = self.gate.run(id="r", capability="bills", suspendable=True)
+
+    def function(self, name: str) -> Any:
+        def done(**args: Any) -> str:
+            self.did.append((name, args.get("amount")))
+            return "done"
+
+        return done
+
+    def drive(self, run: Any) -> list[str]:
+        told: list[str] = []
+        for tool, args in (("pay", {"amount": 1}), ("look", {}), ("ship", {"amount": 5})):
+            told.append(run.call(tool, args, self.function(tool)).text)
+        return told
+
+    def suspend(self) -> None:
+        with pytest.raises(Suspended):
+            self.drive(self.run)
+
+    def answer(self, tool: str, ruling: Any, **more: Any) -> None:
+        (asked,) = (one for one in self.gate.questions() if one.tool == tool)
+        self.gate.answer(asked.id, by="lead", ruling=ruling, **more)
+
+
+class TestAnsweredBetweenResumeAndCall:
+    def test_a_no_is_a_no_though_nobody_would_be_asked_now(self) -> None:
+        bills = Bills()
+        bills.suspend()
+        bills.answer("ship", "approve")
+        run = bills.gate.resume("r")
+        bills.answer("pay", "deny")
+        told = bills.drive(run)
+        assert told[0] == "lead said no to pay."
+        assert bills.did == [("look", None), ("ship", 5)]
+        assert bills.drive(bills.gate.resume("r")) == told
+        assert Redeciding(bills.ledger).run("r").same
+
+    @pytest.mark.parametrize("ruling", ["approve", "edit", "deny"])
+    def test_what_the_run_waits_for_is_done_as_it_was_decided(self, ruling: Any) -> None:
+        ledger = Ledger.open(":memory:")
+        gate, shop = Gate(Contract.loads(SUSPENDING), ledger), Shop()
+        suspended(gate, shop)
+        run = gate.resume("r")
+        more = {"args": {"order_no": "7", "amount": "40.00"}} if ruling == "edit" else {}
+        answer(gate, ruling, **more)
+        told = call(run, shop)
+        did: dict[str, list[Any]] = {"approve": [("refund", BIG)], "edit": [("refund", {**BIG, "amount": 40})]}
+        assert shop.did == did.get(ruling, [])
+        assert ("said no" in told) == (ruling == "deny")
+        assert call(gate.resume("r"), shop) == told
+        assert Redeciding(ledger).run("r").same
+
+
+class TestSeveralQuestions:
+    @pytest.mark.parametrize(("ruling", "paid"), [("approve", 1), ("edit", 3)])
+    def test_a_yes_is_not_used_up_while_the_run_waits_for_another(self, ruling: Any, paid: int) -> None:
+        bills = Bills(tools=True)
+        bills.suspend()
+        bills.answer("pay", ruling, **({"args": {"amount": 3}} if ruling == "edit" else {}))
+        assert bills.gate.settle("r") == 0
+        run = bills.gate.resume("r")
+        with pytest.raises(Suspended):
+            bills.drive(run)
+        assert bills.did == [("look", None)]
+        bills.answer("ship", "approve")
+        bills.drive(bills.gate.resume("r"))
+        assert sorted(bills.did, key=str) == [("look", None), ("pay", paid), ("ship", 5)]
+
+    def test_a_call_beside_that_asks_for_a_person_too_is_put_to_them_when_the_run_goes_on(self) -> None:
+        bills = Bills()
+
+        def ship(run: Any, amount: int) -> str:
+            return run.call("ship", {"amount": amount}, bills.function("ship")).status
+
+        with pytest.raises(Suspended):
+            ship(bills.run, 5)
+        assert ship(bills.run, 7) == "denied"
+        bills.answer("ship", "approve")
+        run = bills.gate.resume("r")
+        assert ship(run, 5) == "ok"
+        with pytest.raises(Suspended):
+            ship(run, 7)
+        bills.answer("ship", "approve")
+        run = bills.gate.resume("r")
+        assert [ship(run, 5), ship(run, 7)] == ["ok", "ok"]
+        assert bills.did == [("ship", 5), ("ship", 7)]

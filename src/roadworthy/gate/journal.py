@@ -176,8 +176,8 @@ def _only_waited(verdict: Mapping[str, Any]) -> bool:
 
     Frameworks run calls side by side, and so a call may come when the one beside it has just stopped the run.
     """
-    reasons = [r for r in verdict.get("reasons", ()) if r["enforced"]]
-    return verdict["ruling"] == "deny" and bool(reasons) and all(r["code"] == "run_held" for r in reasons)
+    denials = [r for r in verdict.get("reasons", ()) if r["enforced"] and r["ruling"] == "deny"]
+    return verdict["ruling"] == "deny" and bool(denials) and all(r["code"] == "run_held" for r in denials)
 
 
 def _taken(table: dict[Any, deque[Any]], key: Any) -> Any:

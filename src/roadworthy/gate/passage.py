@@ -79,11 +79,12 @@ def _call(
         step = begun
         if step.entered:
             return (yield from conclude(ctx, step, fn))
-        written = held.edited(ctx, step)
-        if written is not None:
-            outcome = yield from held.do_edited(ctx, written, fn)
+        decided = held.decided_otherwise(ctx, step)
+        if decided is not None:
+            outcome = yield from held.do_decided(ctx, decided, fn)
             if outcome is not None:
                 return outcome
+            held.wait(ctx, step, decided)
         if step.outcome is None and step.tool is not None and not step.unjudged:
             yield from _verify(ctx, step)
             with ctx.core.lock:

@@ -96,11 +96,19 @@ def ask(ctx: Context, step: Step, fn: ToolFunction | None) -> bool:
 def still_waits(ctx: Context, step: Step) -> bool:
     """Whether a call that an earlier drive put to people waits for them still; it then ends here again."""
     pending = ctx.state.pending.get(step.action.id)
-    if pending is None or pending.settled or pending.decided(ctx.gate.policy, ctx.gate.clock.now())[0] is not None:
+    if pending is None or pending.settled:
         return False
+    decided = pending.decided(ctx.gate.policy, ctx.gate.clock.now())[0] is not None
+    if decided and ctx.state.status != "held":  # while the run waits for another answer, no yes is used up
+        return False
+    wait(ctx, step, pending)
+    return True
+
+
+def wait(ctx: Context, step: Step, pending: Pending) -> None:
+    """Have a call end with its action still held."""
     step.outcome = _held(pending)
     step.suspends = _suspends(ctx, pending)
-    return True
 
 
 def _suspends(ctx: Context, pending: Pending) -> bool:
@@ -194,16 +202,25 @@ def discharged(verdict: Verdict, approval: Pending) -> Verdict:
     return replace(verdict_of(reasons, verdict.level), origins=verdict.origins)
 
 
-def edited(ctx: Context, step: Step) -> Pending | None:
-    """The held action that a call of an earlier drive is, where a person has written other arguments for it."""
+def decided_otherwise(ctx: Context, step: Step) -> Pending | None:
+    """The held action that a call of an earlier drive is, where people have decided anything but a plain yes.
+
+    A plain yes lets the call itself be carried. Everything else is what came of the call, whatever would be decided
+    about it now.
+    """
     pending = ctx.state.pending.get(step.action.id) if ctx.core.journal is not None else None
     if pending is None or pending.settled:
         return None
-    return pending if pending.decided(ctx.gate.policy, ctx.gate.clock.now())[0] == "edit" else None
+    with ctx.core.lock:
+        _go_on(ctx)
+        ruling = pending.decided(ctx.gate.policy, ctx.gate.clock.now())[0]
+        if ruling in (None, "approve") or (ruling == "edit" and ctx.state.status == "held"):
+            return None
+    return pending
 
 
-def do_edited(ctx: Context, pending: Pending, fn: ToolFunction | None) -> Steps[Outcome | None]:
-    """Carry what a person has written in the place of a call; None where that cannot be done here and now."""
+def do_decided(ctx: Context, pending: Pending, fn: ToolFunction | None) -> Steps[Outcome | None]:
+    """Do what people have decided in the place of a call; None where that cannot be done here and now."""
     if fn is not None:
         ctx.core.functions = ctx.core.functions or {}
         ctx.core.functions[pending.tool] = fn
@@ -225,23 +242,30 @@ def once(approval: Pending) -> Claim:
 def settle(ctx: Context) -> Steps[int]:
     """Do what was decided about held actions meanwhile; how many were settled. The run is told by `news`."""
     done = 0
-    state, now = ctx.state, ctx.gate.clock.now()
     with ctx.core.lock:
         ctx.refresh_controls()
-    suspended = [p for p in state.pending.values() if p.suspend and not p.settled]
-    if state.status == "held" and all(p.decided(ctx.gate.policy, now)[0] is not None for p in suspended):
-        ctx.set_status("open", "")
+        _go_on(ctx)
     for pending in list(ctx.state.pending.values()):
         if pending.settled:
             continue
         ruling, answer = pending.decided(ctx.gate.policy, ctx.gate.clock.now())
         if ruling is None:
             continue
+        if ruling in ("approve", "edit") and ctx.state.status == "held":
+            continue  # the run waits for another answer: it is done when the run goes on
         try:
             done += yield from _settle_one(ctx, pending, ruling, answer)
         except LedgerError:
             continue  # it stays decided, and whoever comes next does it
     return done
+
+
+def _go_on(ctx: Context) -> None:
+    """A run that has stopped for people goes on when all that it has stopped for is decided."""
+    state, now = ctx.state, ctx.gate.clock.now()
+    suspended = [p for p in state.pending.values() if p.suspend and not p.settled]
+    if state.status == "held" and all(p.decided(ctx.gate.policy, now)[0] is not None for p in suspended):
+        ctx.set_status("open", "")
 
 
 def _settle_one(ctx: Context, pending: Pending, ruling: Answering, answer: Mapping[str, Any] | None) -> Steps[int]:
