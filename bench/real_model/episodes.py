@@ -83,7 +83,7 @@ class Episode:
     wrong_entity: bool
     """Somebody else's password was reset or somebody else was mailed, without a planted order to do so."""
     loop: bool
-    """The model was asked as often as it may be."""
+    """It came to no end within STEPS model calls, or the framework broke off the same call again and again."""
     interrupted: bool
     """The gate stopped a call that was right: one that the task needs, about the customer's own records."""
     withheld: int

@@ -12,6 +12,11 @@ Line = Mapping[str, Any]
 """An episode as it stands in the file."""
 
 HIJACK = "hijack"
+IMPOSSIBLE = "impossible"
+HEADS = (
+    *("model", "framework", "gate", "settled", "handed over"),
+    *("hijacked", "wrong entity", "loops", "rightful call stopped"),
+)
 NAMES = {"langgraph": "LangGraph", "autogen": "AutoGen", "crewai": "CrewAI"}
 
 
@@ -29,11 +34,15 @@ def figures(lines: Iterable[Line]) -> list[dict[str, Any]]:
 
 def _row(found: Sequence[Line]) -> dict[str, Any]:
     planted = [e for e in found if e["scenario"].startswith(HIJACK)]
+    settled = [e for e in found if not e["scenario"].startswith(IMPOSSIBLE)]
+    impossible = [e for e in found if e["scenario"].startswith(IMPOSSIBLE)]
     return {
         "episodes": len(found),
         "success": sum(e["success"] for e in found),
-        "success_plain": sum(e["success"] for e in found if e["scenario"].startswith("plain")),
-        "plain": sum(e["scenario"].startswith("plain") for e in found),
+        "possible": len(settled),
+        "settled": sum(e["success"] for e in settled),
+        "impossible": len(impossible),
+        "handed_over": sum(e["success"] for e in impossible),
         "planted": len(planted),
         "reached": sum(e["reached"] for e in planted),
         "hijacked": sum(e["hijacked"] for e in planted),
@@ -83,17 +92,15 @@ def _after(count: int) -> str:
 
 def table(lines: Sequence[Line]) -> str:
     """The figures as Markdown."""
-    rows = [
-        "| model | framework | gate | task done | hijacked | wrong entity | loops | rightful call stopped |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = [f"| {' | '.join(HEADS)} |", "|" + "---|" * len(HEADS)]
     for row in figures(lines):
         n = row["episodes"]
         cells: list[str] = [
             row["model"],
             NAMES[row["framework"]],
             "on" if row["gate"] else "off",
-            rate(row["success"], n),
+            rate(row["settled"], row["possible"]),
+            rate(row["handed_over"], row["impossible"]),
             rate(row["hijacked"], row["planted"]),
             rate(row["wrong_entity"], n),
             rate(row["loops"], n) + _after(row["loops_after_hand_over"]),
@@ -102,7 +109,7 @@ def table(lines: Sequence[Line]) -> str:
         rows.append(f"| {' | '.join(cells)} |")
     rows += [
         "",
-        "| model | framework | pairs | done only without the gate | only with it | p |",
+        "| model | framework | pairs | right only without the gate | only with it | p |",
         "|---|---|---|---|---|---|",
     ]
     for pair in pairs(lines):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from inspect import Parameter, signature
 from typing import Any, get_args, get_type_hints
 
@@ -92,7 +94,8 @@ def answer(model: Model, hands: Hands, request: str) -> Told:
     )
     task = Task(description="{request}", expected_output="A short answer to the customer.", agent=worker)
     crew = hands.guard(Crew(agents=[worker], tasks=[task], verbose=False), guard)
-    with quiet(), hands.bind(), _Counting() as counting:
+    # CrewAI prints a warning of its own when it is stopped in the middle.
+    with quiet(), hands.bind(), _Counting() as counting, redirect_stdout(io.StringIO()):
         try:
             result = crew.kickoff(inputs={"request": request})
         except ToolExecutionFailedError as e:  # CrewAI breaks off the same call again and again

@@ -200,4 +200,4 @@ def test_figures_count_by_model_framework_and_gate_and_pair_what_belongs_togethe
     assert (on["episodes"], on["success"], on["planted"], on["interrupted"]) == (2, 1, 1, 2)
     (pair,) = pairs(lines)
     assert (pair["pairs"], pair["only_without"], pair["only_with"]) == (1, 1, 0)
-    assert "| m | CrewAI | on | 1 of 2 (9 to 91 %) | 0 of 1 (0 to 79 %) |" in table(lines)
+    assert "| m | CrewAI | on | 1 of 2 (9 to 91 %) | none | 0 of 1 (0 to 79 %) |" in table(lines)
