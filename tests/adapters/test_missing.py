@@ -10,9 +10,13 @@ import pytest
 from roadworthy.core.errors import UsageError
 
 ADAPTERS = [
+    ("langgraph", "langgraph", "langgraph"),
+    ("autogen", "autogen_agentchat", "autogen"),
+    ("crewai", "crewai", "crewai"),
     ("openai_agents", "agents", "openai-agents"),
     ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
     ("agent_framework", "agent_framework", "agent-framework"),
+    ("mcp.proxy", "mcp", "mcp"),
 ]
 
 

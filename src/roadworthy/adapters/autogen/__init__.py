@@ -26,11 +26,19 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from autogen_agentchat.agents import AssistantAgent, MessageFilterAgent, SocietyOfMindAgent, UserProxyAgent
-from autogen_agentchat.base import Handoff
-from autogen_agentchat.teams import BaseGroupChat, GraphFlow
-from autogen_core import CancellationToken
-from autogen_core.tools import FunctionTool, Workbench
+from roadworthy.core.errors import Suspended, UsageError
+
+try:
+    from autogen_agentchat.agents import AssistantAgent, MessageFilterAgent, SocietyOfMindAgent, UserProxyAgent
+    from autogen_agentchat.base import Handoff
+    from autogen_agentchat.teams import BaseGroupChat, GraphFlow
+    from autogen_core import CancellationToken
+    from autogen_core.tools import FunctionTool, Workbench
+except ImportError as error:
+    raise UsageError(
+        "AutoGen is not installed, or older than the oldest that is known here: "
+        "`pip install 'roadworthy[autogen]'` brings it along"
+    ) from error
 
 from roadworthy.adapters import driving
 from roadworthy.adapters.autogen.scope import Circle, Scope, Seat
@@ -38,7 +46,6 @@ from roadworthy.adapters.autogen.turn import EndsEarly, agent_stream, end_all, t
 from roadworthy.adapters.autogen.workbench import GuardedWorkbench, guarded_workbench, tools_of
 from roadworthy.adapters.calls import refuse_hosted
 from roadworthy.adapters.reach import reached
-from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run
 

@@ -31,9 +31,17 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from crewai import Agent, Crew
-from crewai.flow.flow import Flow
-from crewai.tools import BaseTool
+from roadworthy.core.errors import Suspended, UsageError
+
+try:
+    from crewai import Agent, Crew
+    from crewai.flow.flow import Flow
+    from crewai.tools import BaseTool
+except ImportError as error:
+    raise UsageError(
+        "CrewAI is not installed, or older than the oldest that is known here: "
+        "`pip install 'roadworthy[crewai]'` brings it along"
+    ) from error
 
 from roadworthy.adapters import driving
 from roadworthy.adapters.calls import refuse_hosted
@@ -53,7 +61,6 @@ from roadworthy.adapters.crewai.turn import (
 )
 from roadworthy.adapters.crewai.work import Work, working
 from roadworthy.adapters.reach import reached
-from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.gate.gate import Gate
 from roadworthy.gate.run import Run
 

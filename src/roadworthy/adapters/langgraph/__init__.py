@@ -32,9 +32,17 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.prebuilt import ToolNode
-from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked as such
+from roadworthy.core.errors import Suspended, UsageError
+
+try:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.prebuilt import ToolNode
+    from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked as such
+except ImportError as error:
+    raise UsageError(
+        "LangGraph is not installed, or older than the oldest that is known here: "
+        "`pip install 'roadworthy[langgraph]'` brings it along"
+    ) from error
 
 from roadworthy.adapters import driving, plain
 from roadworthy.adapters.calls import refuse_hosted
@@ -46,7 +54,6 @@ from roadworthy.adapters.langgraph.threads import Thread
 from roadworthy.adapters.langgraph.trail import agent_here, trail_of
 from roadworthy.adapters.langgraph.turn import guarded_class
 from roadworthy.adapters.langgraph.walk import Walk
-from roadworthy.core.errors import Suspended, UsageError
 from roadworthy.gate.carry import is_async
 from roadworthy.gate.decide import find_tool
 from roadworthy.gate.gate import Gate
