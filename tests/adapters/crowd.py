@@ -1,8 +1,9 @@
 """Two hundred users at once, each with an order, a limit and a secret of their own, and what must become of each.
 
-Every user's agent does the same: it finds the customer and their order, pays it back (every second user's does), tries the
-neighbour's order and the neighbour's record, writes one to four notes, sends a mail, and tells the user. All are inside of
-the same tool at once, twice. What comes out is told by the user's number alone, whoever was served beside them.
+Every user's agent does the same: it finds the customer and their order, pays it back (every second user's does), tries
+the neighbour's order and the neighbour's record, writes one to four notes, sends a mail, and tells the user. All are
+inside of the same tool at once, twice. What comes out is told by the user's number alone, whoever was served beside
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import Any
 
 from roadworthy import Contract, Gate, Ledger
@@ -27,6 +27,7 @@ MAILS_A_CLERK = 2
 """A day: all of a clerk's conversations share them, and no others."""
 WRITES = 4
 """A run."""
+LOOK_UPS = ("find_customer", "find_order")
 PATIENCE_S = 300.0
 
 LAW = f"""
@@ -48,7 +49,10 @@ tools:
   find_customer:
     effect: read
     args: {{email: {{type: string, format: email}}}}
-    returns: {{contact_id: crm.Customer, email: {{type: string, format: email}}, secret: {{type: string, labels: [personal]}}}}
+    returns:
+      contact_id: crm.Customer
+      email: {{type: string, format: email}}
+      secret: {{type: string, labels: [personal]}}
   find_order:
     effect: read
     args: {{contact_id: crm.Customer}}
@@ -58,7 +62,10 @@ tools:
     args: {{order_no: {{type: string, origin: [trusted]}}, amount: {{type: decimal, unit: EUR}}}}
     returns: string
   note: {{effect: write, args: {{text: string}}, returns: string}}
-  mail: {{effect: send, args: {{to: {{type: string, format: email, destination: [customer_email], else: deny}}}}, returns: string}}
+  mail:
+    effect: send
+    args: {{to: {{type: string, format: email, destination: [customer_email], else: deny}}}}
+    returns: string
 common: [find_customer]
 capabilities:
   money_back:
@@ -266,10 +273,34 @@ def open_run(gate: Gate, user: int) -> Run:
     )
 
 
+class Meeting:
+    """Nobody leaves a look-up before everybody has come in; nobody waits for somebody who has failed."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.threads = {name: threading.Barrier(USERS, timeout=PATIENCE_S) for name in LOOK_UPS}
+        self.tasks = {name: asyncio.Barrier(USERS) for name in LOOK_UPS}
+        shop.meet = self.meet
+        shop.ameet = self.ameet
+
+    def meet(self, tool: str) -> None:
+        self.threads[tool].wait()
+
+    async def ameet(self, tool: str) -> None:
+        await self.tasks[tool].wait()
+
+    def call_off(self) -> None:
+        for barrier in self.threads.values():
+            barrier.abort()
+
+    async def acall_off(self) -> None:
+        self.call_off()
+        for barrier in self.tasks.values():
+            await barrier.abort()
+
+
 def in_threads(gate: Gate, shop: Shop, talk: Talk) -> list[str]:
     """Serve all users at once, each in a thread. The talk comes to a reply that was judged, and not said yet."""
-    barriers = {name: threading.Barrier(USERS, timeout=PATIENCE_S) for name in ("find_customer", "find_order")}
-    shop.meet = lambda tool: (barriers[tool].wait(), None)[1]
+    meeting = Meeting(shop)
 
     def serve(user: int) -> str:
         try:
@@ -279,22 +310,16 @@ def in_threads(gate: Gate, shop: Shop, talk: Talk) -> list[str]:
                 assert run.say(reply).ok
                 return reply
         except BaseException:
-            for barrier in barriers.values():
-                barrier.abort()  # nobody waits for somebody who has failed
+            meeting.call_off()
             raise
 
     with ThreadPoolExecutor(USERS) as pool:
-        return list(pool.map(lambda user: copy_context().run(serve, user), range(USERS)))
+        return list(pool.map(serve, range(USERS)))
 
 
 async def in_tasks(gate: Gate, shop: Shop, talk: ATalk) -> list[str]:
     """Serve all users at once, each in a task. As `in_threads`."""
-    barriers = {name: asyncio.Barrier(USERS) for name in ("find_customer", "find_order")}
-
-    async def meet(tool: str) -> None:
-        await barriers[tool].wait()
-
-    shop.ameet = meet
+    meeting = Meeting(shop)
 
     async def serve(user: int) -> str:
         try:
@@ -305,12 +330,13 @@ async def in_tasks(gate: Gate, shop: Shop, talk: ATalk) -> list[str]:
                     assert (await run.asay(reply)).ok
                     return reply
         except BaseException:
-            for barrier in barriers.values():
-                await barrier.abort()
+            await meeting.acall_off()
             raise
 
-    async with asyncio.timeout(PATIENCE_S):
-        return list(await asyncio.gather(*(serve(user) for user in range(USERS))))
+    with ThreadPoolExecutor(2 * USERS) as pool:  # blocking tools wait in the loop's threads, of which there are few
+        asyncio.get_running_loop().set_default_executor(pool)
+        async with asyncio.timeout(PATIENCE_S):
+            return list(await asyncio.gather(*(serve(user) for user in range(USERS))))
 
 
 def check(ledger: Ledger, shop: Shop, replies: list[str]) -> None:
