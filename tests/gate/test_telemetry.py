@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -105,6 +106,17 @@ def test_without_a_provider_no_entry_names_a_span(real: Real, ledger: Ledger) ->
     calls = real().ready()
     with calls.run:
         calls.refund()
+    assert all("trace" not in entry.body for entry in ledger.entries())
+
+
+def test_a_thread_that_is_importing_it_disturbs_no_other(
+    real: Real, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = ModuleType("opentelemetry.trace")  # as other threads see it until its last line has run
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", half)
+    calls = real().ready()
+    with calls.run:
+        assert calls.refund().status == "held"
     assert all("trace" not in entry.body for entry in ledger.entries())
 
 

@@ -10,6 +10,7 @@ Nothing of OpenTelemetry is imported before the application has done so: without
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -55,9 +56,12 @@ def _tracer() -> Tracer | None:
         # costs more than all else here, so that the place where it would stand is looked at first, while it has one.
         if trace is None or getattr(trace, "_TRACER_PROVIDER", trace) is None:
             return None
-    elif trace is None:
-        from opentelemetry import trace
-    provider: TracerProvider = trace.get_tracer_provider()
+    else:
+        trace = importlib.import_module("opentelemetry.trace")
+    asked = getattr(trace, "get_tracer_provider", None)
+    if asked is None:
+        return None  # another thread is about to import it, so that nobody has set a provider yet
+    provider: TracerProvider = asked()
     known = _known
     if known is None or known[0] is not provider:
         if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
