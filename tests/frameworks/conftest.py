@@ -7,8 +7,11 @@ import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from roadworthy import Contract, Gate, Ledger
 
 _HERE = Path(__file__).parent
 _NEEDED = ("langgraph", "langchain", "autogen_agentchat", "crewai", "agents", "pydantic_ai", "agent_framework")
@@ -33,6 +36,34 @@ if not _MISSING:
             "pydantic_ai",
         ):
             import_module(name)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger.open(":memory:")
+
+
+@pytest.fixture
+def gate(ledger: Ledger) -> Gate:
+    """Of the contract that most tests here go by; a file that has another one has its own gate."""
+    from conformance import CONTRACT
+
+    return Gate(Contract.loads(CONTRACT), ledger)
+
+
+@pytest.fixture
+def careful(ledger: Ledger) -> Gate:
+    """Of the same contract, with replies that are held back."""
+    from conformance import CAREFUL
+
+    return Gate(Contract.loads(CAREFUL), ledger)
+
+
+@pytest.fixture
+def shop() -> Any:
+    from conformance import Shop
+
+    return Shop()
 
 
 _OF_FRAMEWORKS = (

@@ -113,21 +113,6 @@ class TestTeam(BoundConformance):
 # -- what breaks AutoGen ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
-def gate(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CONTRACT), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
-
-
 async def talk(agent: Any, gate: Gate, **more: Any) -> str:
     """One talk within a run of its own, that must end."""
     with gate.run(id="r", capability="refunds") as run, run.bind():

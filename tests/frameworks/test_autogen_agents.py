@@ -36,18 +36,8 @@ HELPED = CONTRACT.replace("shop.fail", "helper").replace("args: {}", "args: {tas
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
 def gate(ledger: Ledger) -> Gate:
     return Gate(Contract.loads(HELPED), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
 
 
 def agent(name: str, script: Any, shop: Shop | None = None, **more: Any) -> AssistantAgent:

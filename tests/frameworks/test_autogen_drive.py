@@ -33,18 +33,8 @@ Build = Callable[[Shop], Any]
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
 def gate(ledger: Ledger) -> Gate:
     return Gate(Contract.loads(SUSPENDS), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
 
 
 def agent(name: str, script: Any, shop: Shop | None = None, **more: Any) -> AssistantAgent:

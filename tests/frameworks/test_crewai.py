@@ -89,21 +89,6 @@ class TestCrewAsync(BoundConformance):
 # -- what breaks CrewAI -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
-def gate(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CONTRACT), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
-
-
 @pytest.fixture(autouse=True)
 def silence() -> Iterator[None]:
     with quiet():

@@ -36,18 +36,8 @@ def silence() -> Iterator[None]:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
 def gate(ledger: Ledger) -> Gate:
     return Gate(Contract.loads(SUSPENDS), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
 
 
 def agent(role: str, script: Any, shop: Shop | None = None, **more: Any) -> Any:

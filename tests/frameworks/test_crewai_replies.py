@@ -53,18 +53,8 @@ def says_untrue(output: Any) -> tuple[bool, str]:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
 def gate(ledger: Ledger) -> Gate:
     return Gate(Contract.loads(CAREFUL), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
 
 
 @pytest.fixture(autouse=True)

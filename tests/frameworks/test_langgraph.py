@@ -107,21 +107,6 @@ class TestByHand(BoundConformance):
 # -- the run of a thread ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
-def gate(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CONTRACT), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
-
-
 WITH_PRINCIPALS = CONTRACT.replace(
     "rules:",
     """  looking:

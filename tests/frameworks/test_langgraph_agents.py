@@ -23,21 +23,6 @@ from roadworthy.core.errors import UsageError
 from roadworthy.examples.scripted.langgraph import model
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
-def gate(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CONTRACT), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
-
-
 def run(agent: Any, use_async: bool, words: str = "20 euro back", **more: Any) -> Any:
     if use_async:
         return within(20, waited(agent.ainvoke(ask(words), thread(), **more)))

@@ -30,21 +30,6 @@ from roadworthy.examples.scripted.langgraph import model
 from roadworthy.gate.run import Run
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
-def gate(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CONTRACT), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
-
-
 def by_guard(gate: Gate, shop: Shop, script: Script, **more: Any) -> Any:
     return guard(create(model(script), tools(shop), **more), gate)
 

@@ -67,18 +67,8 @@ def build(request: pytest.FixtureRequest) -> Build:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
 def gate(ledger: Ledger) -> Gate:
     return Gate(Contract.loads(CAREFUL), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
 
 
 def told(ledger: Ledger) -> list[str]:

@@ -32,21 +32,6 @@ BIG: Any = ("shop_refund", {"order_no": "7", "amount": 51})
 NOTE: Any = ("send_note", {"text": "hello"})
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
-def gate(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CONTRACT), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
-
-
 async def waited(given: Any) -> Any:
     return await given
 

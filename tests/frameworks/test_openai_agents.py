@@ -111,26 +111,6 @@ class TestStreamed(BoundConformance):
 # -- what the SDK has beside plain tools ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
-def gate(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CONTRACT), ledger)
-
-
-@pytest.fixture
-def careful(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CAREFUL), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
-
-
 async def talk(agent: Agent[Any], gate: Gate, **more: Any) -> Any:
     """One talk within a run of its own, that must end."""
     with gate.run(id="r", capability="refunds") as run, run.bind():
