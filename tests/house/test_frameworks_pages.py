@@ -69,7 +69,7 @@ def test_a_page_names_what_to_install_and_the_same_versions(name: str) -> None:
     assert told(line) == told(rows()[name])
 
 
-@pytest.mark.parametrize("name", FRAMEWORKS)
+@pytest.mark.parametrize("name", ["plain", *FRAMEWORKS])
 def test_a_page_answers_what_all_of_them_answer(name: str) -> None:
     headings = re.findall(r"^## (.+)$", page(name), re.MULTILINE)
     assert [heading for heading in headings if heading in HEADINGS] == HEADINGS
