@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.adapters.scripted_upstream import ask, chat, said, scripted_upstream, user
 
+from roadworthy.adapters.model.asked import same_asked
 from roadworthy.adapters.model.endpoint import ModelEndpoint
 from roadworthy.adapters.model.upstream import Upstream
 from roadworthy.core.errors import UsageError
@@ -230,6 +231,26 @@ def test_whoever_lacks_the_token_or_comes_by_another_name_is_turned_away(tmp_pat
 def test_what_is_no_cassette_is_refused_with_its_place(tmp_path: Path, lines: list[str], says: str) -> None:
     (tmp_path / "c").write_text("\n".join(lines))
     with pytest.raises(UsageError, match=says):
+        ModelEndpoint(cassette=tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [({"path": "files"}, "something else"), ({"trial": float("inf")}, "infinity"), ({"status": 10**9}, "its answer")],
+)
+def test_a_recording_that_somebody_has_made_up_is_refused(tmp_path: Path, changed: dict[str, Any], says: str) -> None:
+    asked = same_asked(str(changed.get("path", "responses")), {"model": "m", "input": "a"})
+    made: dict[str, Any] = {
+        "key": asked.key,
+        "path": "responses",
+        "trial": 0,
+        "nth": 0,
+        "request": asked.body,
+        "status": 200,
+    }
+    lines: list[dict[str, Any]] = [{"format": "roadworthy-cassette", "version": 1}, {**made, "answer": {}, **changed}]
+    (tmp_path / "c").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(UsageError, match=f":2: this is no line of a cassette.*{says}"):
         ModelEndpoint(cassette=tmp_path / "c")
 
 

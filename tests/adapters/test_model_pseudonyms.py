@@ -16,7 +16,8 @@ from tests.adapters.scripted_upstream import ask, chat, scripted_upstream, user
 
 from roadworthy import Contract, Gate, Ledger
 from roadworthy.adapters.model.endpoint import ModelEndpoint
-from roadworthy.adapters.model.pseudonyms import Pseudonyms, laid_over, revealed
+from roadworthy.adapters.model.labelled import credentials_in
+from roadworthy.adapters.model.pseudonyms import Pseudonyms, holds_names, laid_over, revealed
 from roadworthy.adapters.model.upstream import Upstream
 
 LAW = Contract.loads("""
@@ -294,3 +295,36 @@ def test_laying_over_takes_no_longer_for_more_names() -> None:
     assert laid_over(recorded, "a," * 5000, {}) is None
     assert laid_over(recorded, "a" * 100_000, {}) is None
     assert laid_over("«p-1»«p-2»", "ab", {}) is None
+
+
+LONG = ("-1", "deadbeef0", "a-1", "1", "-----BEGIN PRIVATE KEY-----", "eyJaaaaaaaa-", "eyJaaaaaaaa.", "sk-", "://a:")
+
+
+@pytest.mark.parametrize("text", LONG)
+def test_a_long_text_of_a_stranger_is_looked_through_in_one_go(text: str) -> None:
+    """Looking back from each of its letters would take hours."""
+    long = text * (300_000 // len(text))
+    names = Pseudonyms()
+    names.known([long])
+    assert holds_names(long) is False
+    list(credentials_in(f"{long} password: hunter2hunter"))
+    names.learn([("hunter2hunter", "credential " * 1000)])
+    name = names.hide("hunter2hunter")
+    assert holds_names(name)
+    assert revealed(name, {name: "hunter2hunter"}) == "hunter2hunter"
+
+
+def test_a_result_that_reads_like_python_and_is_none_is_hidden_whole(tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "crm_find", "arguments": "{}"}}
+    told = [
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "{[1]: 2345}"},
+    ]
+    with (
+        scripted_upstream(lambda path, body: chat("ok")) as upstream,
+        ModelEndpoint(
+            upstream=Upstream.of(upstream.url), cassette=tmp_path / "c", mode="record", contract=LAW
+        ) as endpoint,
+    ):
+        assert ask(endpoint.url(), {"model": "m", "messages": told})[0] == 200
+    assert "2345" not in (tmp_path / "c").read_text()

@@ -176,6 +176,12 @@ class TestDispatch:
         await adispatch(run, call, shop.afunctions(), agent="payer")
         assert [e.body["agent"] for e in gate.ledger.entries(run="r", kind="action")] == ["clerk", "payer"]
 
+    @pytest.mark.parametrize("arguments", ["[" * 100_000, '{"a":' * 100_000, "{", "9" * 5000])
+    def test_arguments_that_nobody_can_read_are_refused(self, gate: Gate, shop: Shop, arguments: str) -> None:
+        call = {"id": "1", "function": {"name": "shop_refund", "arguments": arguments}}
+        answered = dispatch(gate.run(capability="refunds"), call, shop.functions())
+        assert answered["content"] == "The arguments must be a JSON object with named values."
+
     def test_a_missing_function_runs_nothing(self, gate: Gate, shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
         call = {"id": "1", "function": {"name": "shop_refund", "arguments": '{"order_no": "7", "amount": 20}'}}
         run = gate.run(capability="refunds")

@@ -361,3 +361,37 @@ def test_whatever_stands_in_a_trace_it_is_read_or_refused(tmp_path: Path, name: 
             with suppress(RunsError):
                 for run in read_recorded(path, format):
                     assert isinstance(run, RecordedRun | BrokenLine)
+
+
+def told(key: str, value: Any) -> dict[str, Any]:
+    return {"key": key, "value": {"stringValue": value} if isinstance(value, str) else value}
+
+
+DIGITS = "9" * 5000
+ARGUMENTS = "gen_ai.tool.call.arguments"
+TOOL = (told("gen_ai.operation.name", "execute_tool"), told("gen_ai.tool.name", "pay"))
+HOSTILE: dict[str, tuple[Any, list[Any]]] = {
+    "a time without end": (float("inf"), []),
+    "a time that is none": (float("nan"), []),
+    "a time of many digits": (DIGITS, []),
+    "a number with two signs": ("1", [told("gen_ai.x", {"intValue": "--5"})]),
+    "a number of many digits": ("1", [told("gen_ai.x", {"intValue": DIGITS})]),
+    "a place of many digits": ("1", [told(f"gen_ai.prompt.{DIGITS}.role", "user")]),
+    "a name of many parts": (
+        "1",
+        [told("gen_ai.prompt.0.role", "user"), told("gen_ai.prompt.0.content." + "0." * 5000 + "x", "hello")],
+    ),
+    "arguments with a list for a key": ("1", [*TOOL, told(ARGUMENTS, "{[1]: 2}")]),
+    "arguments in many brackets": ("1", [*TOOL, told(ARGUMENTS, "{'a': " * 5000)]),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_trace_that_somebody_has_made_to_do_harm_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    start, attributes = HOSTILE[name]
+    span = {"traceId": "t", "spanId": "s", "name": "n", "startTimeUnixNano": start, "attributes": attributes}
+    whole = {**span, "spanId": "s2", "startTimeUnixNano": "2", "attributes": [*TOOL, told(ARGUMENTS, '{"n": 1}')]}
+    path = write(tmp_path / "made.json", {"resourceSpans": [{"scopeSpans": [{"spans": [span, whole]}]}]})
+    (run,) = read_recorded(path)
+    assert isinstance(run, RecordedRun)
+    assert ("pay", {"n": 1}) in [(call.name, call.arguments) for message in run.messages for call in message.calls]

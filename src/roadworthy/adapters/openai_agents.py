@@ -121,6 +121,19 @@ class _Turn:
         """The reply that comes out was judged."""
         self.broken: HarnessError | Suspended | None = None
         """What must be raised instead of going on: an exception of a tool would cancel the calls beside it."""
+        self.tools: dict[tuple[int, int, str | None], _Made] = {}
+        """The guarded tools that were made in it: the SDK asks for them before each call of a model."""
+
+    def tool(
+        self, source: FunctionTool | Offered, gate: Gate, agent: str | None, make: Callable[[], FunctionTool]
+    ) -> FunctionTool:
+        """A guarded tool, made anew where its source was changed since. Making one copies and checks its schema."""
+        key = (id(source), id(gate), agent)
+        fields = {} if isinstance(source, Offered) else dict(vars(source))
+        known = self.tools.get(key)
+        if known is None or known.fields != fields:
+            known = self.tools[key] = _Made(source, fields, make())
+        return known.tool
 
     async def spoken_by(self, name: str | None) -> None:
         """The model of this agent is asked next; None where there is no other."""
@@ -137,6 +150,16 @@ class _Turn:
         if self.broken is not None:
             broken, self.broken = self.broken, None
             raise broken
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A guarded tool, and what it was made of."""
+
+    source: FunctionTool | Offered
+    """Kept alive, since it is found by its identity."""
+    fields: dict[str, Any]
+    tool: FunctionTool
 
 
 _TURNS: WeakKeyDictionary[RunContextWrapper[Any], _Turn] = WeakKeyDictionary()
@@ -359,6 +382,10 @@ def _by_hand(tool: FunctionTool, gate: Gate) -> FunctionTool:
 def _gated(tool: FunctionTool, gate: Gate, turn: _Turn, agent: str | None) -> FunctionTool:
     source: Any = getattr(tool, "roadworthy_source", None)
     tool = source() if source is not None else tool
+    return turn.tool(tool, gate, agent, lambda: _made(tool, gate, turn, agent))
+
+
+def _made(tool: FunctionTool, gate: Gate, turn: _Turn, agent: str | None) -> FunctionTool:
     # The SDK would make a text of an exception, and hand it to the gate as if it were a result.
     inner = set_function_tool_failure_error_function(copy.copy(tool), None)
     gated = copy.copy(tool)
@@ -370,14 +397,17 @@ def _gated(tool: FunctionTool, gate: Gate, turn: _Turn, agent: str | None) -> Fu
 
 
 def _offered(extra: Offered, gate: Gate, turn: _Turn, agent: str | None) -> FunctionTool:
-    tool = FunctionTool(
-        name=extra.name,
-        description=extra.description,
-        params_json_schema=extra.parameters,
-        on_invoke_tool=_bringing(None, gate, turn, extra.name, agent),
-    )
-    cast("Any", tool).roadworthy_turn = turn
-    return tool
+    def make() -> FunctionTool:
+        tool = FunctionTool(
+            name=extra.name,
+            description=extra.description,
+            params_json_schema=extra.parameters,
+            on_invoke_tool=_bringing(None, gate, turn, extra.name, agent),
+        )
+        cast("Any", tool).roadworthy_turn = turn
+        return tool
+
+    return turn.tool(extra, gate, agent, make)
 
 
 def _bringing(
@@ -455,7 +485,7 @@ def _parsed(given: str) -> object:
     """The arguments. What is no JSON stays text, which the gate refuses."""
     try:
         return json.loads(given or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return given
 
 
@@ -629,7 +659,7 @@ class _GuardedModel(Model):
                 return
 
     async def _asked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Asked:
-        given = inspect.signature(Model.get_response).bind(self, *args, **kwargs).arguments
+        given = _SIGNATURE.bind(self, *args, **kwargs).arguments
         given.pop("self")
         refuse_hosted(self._gate.contract, hosted_by_settings(given["model_settings"]))
         turn = next((t.roadworthy_turn for t in given["tools"] if hasattr(t, "roadworthy_turn")), None)
@@ -640,6 +670,7 @@ class _GuardedModel(Model):
         return asked
 
 
+_SIGNATURE = inspect.signature(Model.get_response)
 _BEFORE_WORDS = frozenset(
     {"response.created", "response.in_progress", "response.output_item.added", "response.content_part.added"}
 )

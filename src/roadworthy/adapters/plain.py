@@ -200,7 +200,7 @@ def _parts(tool_call: Any) -> tuple[str, str, object]:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return call_id, name, arguments
     return call_id, name, arguments
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from roadworthy.adapters.model.asked import Asked, line_of, same_asked
+from roadworthy.adapters.model.asked import PATHS, Asked, line_of, same_asked
 from roadworthy.adapters.model.difference import likeness
 from roadworthy.adapters.model.labelled import Value, credentials_in
 from roadworthy.adapters.model.pseudonyms import Bound, Pseudonyms, holds_names, laid_over, revealed, texts_of
@@ -90,7 +90,7 @@ class Cassette:
         for number, line in _lines(path):
             try:
                 _take(line, number, parts, recordings)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
                 told = f"{type(error).__name__}: {error}"
                 raise UsageError(
                     f"{path}:{number}: this is no line of a cassette ({told}); record it anew, or take it out"
@@ -270,11 +270,13 @@ def _take(
     for name in _SHARED:
         if isinstance(request.get(name), list):
             request[name] = [parts[part] for part in request[name]]
+    if line["path"] not in PATHS:
+        raise ValueError("it asks for something else than a model")
     asked = same_asked(line["path"], request)
     if asked.key != line["key"]:
         raise ValueError("its request was changed, for its key is another")
     status, answer = line["status"], line["answer"]
-    if not isinstance(status, int) or not isinstance(answer, dict):
+    if not isinstance(status, int) or not 200 <= status < 600 or not isinstance(answer, dict):
         raise TypeError("its answer is none")
     made = Recording(
         asked=asked,

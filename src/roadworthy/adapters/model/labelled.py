@@ -15,8 +15,8 @@ from roadworthy.contract.shapes import Shape
 CREDENTIAL: Final = "credential"
 """The label of what looks like one."""
 _SECRETS: Final = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"  # JSON web tokens
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:(?!-----BEGIN ).)*?-----END [A-Z ]*PRIVATE KEY-----"
+    r"|\beyJ[\w-]{8,1000}\.[\w-]{8,16000}\.[\w-]{8,}"  # JSON web tokens
     r"|\b(?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9_-]{16,}"  # OpenAI, Anthropic, Stripe
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bxox[abeoprs]-[\w-]{10,}"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}|\bhf_[A-Za-z0-9]{20,}"
@@ -98,7 +98,7 @@ def _read(value: Any) -> Any:
         pass
     try:
         return ast.literal_eval(value)  # some frameworks tell the model of results in Python's words
-    except (ValueError, SyntaxError, MemoryError, RecursionError, SystemError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, SystemError):
         return value  # the last one comes, seldom, of parsing in several threads at a time (python/cpython#106905)
 
 

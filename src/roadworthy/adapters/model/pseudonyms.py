@@ -17,10 +17,12 @@ from roadworthy.adapters.model.labelled import Value
 
 _MOST: Final = 2000
 """Characters that one name can stand for in a replay."""
+_LONGEST: Final = 40
+"""Characters of a label that stand in a name."""
 _EMAIL: Final = re.compile(r"[^@\s\"'<>]+@[^@\s\"'<>]+\.[^@\s\"'<>]+")
 _WORDS: Final = re.compile(r"[^a-z0-9]+")
-_NAMES: Final = re.compile(r"(«)?([a-z0-9-]+-\d+)(?:\.([ajlmuv]))?(?(1)»|@pseudonym\.invalid)")
-"""What names look like; the domain is one that nobody can have (RFC 2606)."""
+_NAMES: Final = re.compile(r"(«)?([a-z0-9-]{1,60}-\d{1,9})(?:\.([ajlmuv]))?(?(1)»|@pseudonym\.invalid)")
+"""What names look like; the domain is one that nobody can have (RFC 2606). A name is short: texts are strangers'."""
 _IN_WORD: Final = r"\w"
 _IN_EMAIL: Final = r"\w.+-"
 _SHORT: Final = 5
@@ -73,7 +75,7 @@ class Pseudonyms:
         for value, label in values:
             if not value.strip() or value in self._by_value or value in new or _NAMES.fullmatch(value):
                 continue
-            stem = _WORDS.sub("-", label.lower()).strip("-") or "label"
+            stem = _WORDS.sub("-", label.lower())[:_LONGEST].strip("-") or "label"
             self._counts[stem] = number = self._counts.get(stem, 0) + 1
             email = _EMAIL.fullmatch(value) is not None
             new[value] = _name(f"{stem}-{number}", "", email)

@@ -72,7 +72,7 @@ def parsed(text: object) -> Any:
         value: Any = ast.literal_eval(
             text.strip()
         )  # LangChain records the arguments of some tools as Python writes them
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, SystemError):
         return text
     return cast("Any", value) if isinstance(value, dict | list) else text
 

@@ -4,12 +4,18 @@ of OpenTelemetry prints them, and spans as Phoenix exports them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from roadworthy.trials.traces.chat import is_object, listed
+
+_LONGEST: Final = 40
+"""Digits of a number that is meant as one."""
+_DEEPEST: Final = 100
+"""How deep flat names are nested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +66,11 @@ def nanoseconds(value: object) -> int:
     if isinstance(value, bool) or value is None:
         return 0
     if isinstance(value, int | float):
-        return int(value)
+        return int(value) if math.isfinite(value) else 0
     if not isinstance(value, str):
         return 0
     if value.isdecimal():
-        return int(value)
+        return whole(value) or 0
     try:
         moment = datetime.fromisoformat(value.strip().replace(" UTC", ""))
     except ValueError:
@@ -75,12 +81,19 @@ def nanoseconds(value: object) -> int:
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
 
 
+def whole(digits: str) -> int | None:
+    """The number that digits write, with a sign or without; None for what is none, or too long to be meant as one."""
+    return int(digits) if len(digits) <= _LONGEST and digits.removeprefix("-").isdecimal() else None
+
+
 def nested(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat names as a tree: `a.0.b` is in `tree["a"]["0"]["b"]`."""
+    """Flat names as a tree: `a.0.b` is in `tree["a"]["0"]["b"]`. What would be nested too deep is left out."""
     tree: dict[str, Any] = {}
     for name, value in attributes.items():
         at: dict[str, Any] = tree
         *steps, last = name.split(".")
+        if len(steps) > _DEEPEST:
+            continue
         for step in steps:
             inner: object = at.get(step)
             if not isinstance(inner, dict):
@@ -95,7 +108,8 @@ def numbered(tree: object) -> list[Any]:
     """The values under `0`, `1`, … in their order; the items, where it is a list already."""
     if not is_object(tree):
         return listed(tree)
-    return [tree[k] for k in sorted((k for k in tree if k.isdecimal()), key=int)]
+    places = {k: place for k in tree if (place := whole(k)) is not None and place >= 0}
+    return [tree[k] for k in sorted(places, key=lambda k: places[k])]
 
 
 def _get(value: object, *names: str) -> Any:
@@ -194,7 +208,8 @@ def _value(value: object, depth: int = 0) -> Any:
     for name, given in value.items():
         match name:
             case "intValue" | "int_value":
-                return int(given) if isinstance(given, int) or str(given).lstrip("-").isdecimal() else given
+                number = whole(given) if isinstance(given, str) else None
+                return given if number is None else number
             case "arrayValue" | "array_value":
                 return [_value(v, depth + 1) for v in listed(_get(given, "values"))]
             case "kvlistValue" | "kvlist_value":
