@@ -94,13 +94,13 @@ class RunState:
         "last_calls",
         "levels",
         "news",
-        "results",
         "order",
         "own",
         "pending",
         "policy",
         "principal",
         "requester",
+        "results",
         "scope",
         "simulated",
         "started",
@@ -166,9 +166,9 @@ class RunState:
         self.confirmations: Confirmations | None = Confirmations() if policy.confirms else None
         self.tokens = 0
         """Tokens that models have used for this run, as far as anybody reported them."""
-        self.tool_calls = 0
         self.cost = Decimal(0)
         """What they cost, as far as anybody knew."""
+        self.tool_calls = 0
         self.writes = 0
         self.denials: Counter[Any] = Counter()
         self.simulated: set[str] = set()
