@@ -59,7 +59,9 @@ class Pages:
             import jinja2
             import markupsafe
         except ImportError as error:
-            raise UsageError("a page needs Jinja2: install the extra `test` (roadworthy[test])") from error
+            raise UsageError(
+                "a page needs Jinja2, which is not installed: `pip install 'roadworthy[test]'` brings it along"
+            ) from error
 
         def shown(value: object) -> markupsafe.Markup:
             """Escape a text, and turn characters that would hide or mislead into named marks."""
