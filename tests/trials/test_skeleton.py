@@ -138,3 +138,21 @@ def test_whatever_a_draft_says_its_world_answers(tools: list[CodeTool]) -> None:
     policy = policy_of(contract)
     for name, answer in answers(contract, made(contract)):
         policy.tools[name].result.read(json.loads(json.dumps(answer)))
+
+
+BILLION = 10**9 - 1
+NESTED = Shape(type="array", min_items=1000, items=Shape(type="array", min_items=1000, items=Shape(type="string")))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(type="array", min_items=BILLION, items=Shape(type="boolean")),
+        Shape(type="array", min_items=1000, items=NESTED),
+        Shape(type="string", min_length=BILLION),
+        Shape(type="string", pattern=f"a{{{BILLION}}}"),
+        Shape(type="number", minimum=Decimal("1e308"), multiple_of=Decimal("1e-300")),
+    ],
+)
+def test_a_sample_of_what_a_strange_server_declares_is_small(shape: Shape) -> None:
+    assert len(json.dumps(sample(shape))) < 20_000

@@ -11,7 +11,7 @@ import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, cast
 
 from roadworthy.contract.draft import scalar
@@ -20,6 +20,8 @@ from roadworthy.contract.resolve import shapes_of
 from roadworthy.contract.shapes import Shape
 
 _WIDTH: Final = 112
+_MOST_ITEMS: Final = 100
+_MOST_LETTERS: Final = 10_000
 _FORMATS: Final[Mapping[str, str]] = {
     "email": "ada@example.com",
     "uri": "https://example.com/1",
@@ -48,8 +50,11 @@ def skeleton(contract: Contract, *, package: str, source: str) -> Mapping[str, s
 # values -------------------------------------------------------------------------------------------------------------
 
 
-def sample(shape: Shape, name: str = "value") -> Any:
-    """A value of a type, as JSON has it: the same one each time."""
+def sample(shape: Shape, name: str = "value", *, most: int = _MOST_ITEMS) -> Any:
+    """A value of a type, as JSON has it: the same one each time. Where a type wants more than `most` items, it has less.
+
+    Types may be strangers': a server may say of a list that it has a billion items.
+    """
     if shape.default is not None:
         return shape.default
     if shape.enum:
@@ -67,11 +72,12 @@ def sample(shape: Shape, name: str = "value") -> Any:
         case "boolean":
             return True
         case "array":
-            count = max(1, shape.min_items or 0) if shape.max_items != 0 else 0
+            count = max(1, min(shape.min_items or 0, most)) if shape.max_items != 0 else 0
             inner = shape.items if shape.items is not None else Shape(type="string")
-            return [sample(inner, f"{name}-{i + 1}" if shape.unique_items else name) for i in range(count)]
+            names = [f"{name}-{i + 1}" if shape.unique_items else name for i in range(count)]
+            return [sample(inner, one, most=most // count) for one in names]
         case "object":
-            return {key: sample(inner, key) for key, inner in shape.fields.items()}
+            return {key: sample(inner, key, most=most) for key, inner in shape.fields.items()}
         case "any":
             return f"{name}-1"
 
@@ -82,7 +88,7 @@ def _text(shape: Shape, name: str) -> str:
     if shape.pattern is not None:
         made = _matching(shape.pattern)
         return made if made is not None else f"{name}-1"
-    text = f"{name}-1".ljust(shape.min_length or 0, "x")
+    text = f"{name}-1".ljust(min(shape.min_length or 0, _MOST_LETTERS), "x")
     return text[: shape.max_length] if shape.max_length is not None else text
 
 
@@ -98,6 +104,8 @@ def _matching(pattern: str) -> str | None:
             return None
         one = _character(found[1])
         count = int(found[3]) if found[3] else 0 if found[2] in ("*", "?") else 1
+        if len(made) + count > _MOST_LETTERS:
+            return None
         made, at = made + one * count, found.end()
     return made if re.fullmatch(pattern, made) else None
 
@@ -122,9 +130,12 @@ def _number(shape: Shape, usual: Decimal) -> Decimal:
         value = low
     if high is not None and value > high:
         value = high
-    if step is not None and value % step:
-        value = (value // step) * step
-        value += step if low is not None and value < low else 0
+    try:
+        if step is not None and value % step:
+            value = (value // step) * step
+            value += step if low is not None and value < low else 0
+    except InvalidOperation:  # a step so small, and a number so large, that nobody means it
+        return value
     return value
 
 
