@@ -6,6 +6,12 @@ One conversation of a scripted model, which calls a tool that does nothing so ma
 has an argument of its own. The bare agent and the guarded one take turns, and CPU time of the process is counted.
 The ledger is one in memory, and what its appends cost is counted apart: `overhead_ms` is what is left, which is adapter
 and gate. `append_ms` is that part, `durable_ms` (wall) the same calls against a file on disk, less those in memory.
+
+`mcp` is the proxy: a client in this process asks a server in another one, directly and through the proxy, which is in
+this process as well; so all that the proxy does counts, its second way over the protocol included.
+
+Each round asks the bare agent twice. `noise_ms` is how far the two were apart (median): what is less than that is not
+known. `slowed` says how much CPU a loop of additions took at the median, against its best: 1.0 on a quiet machine.
 Frameworks that are not installed are left out, and said.
 """
 
@@ -14,16 +20,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
-import importlib
+import importlib.util
 import json
+import os
 import statistics
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -272,9 +280,35 @@ class Counted:
 class Measured:
     """CPU time of the process per call of the tool, in milliseconds, by round."""
 
-    bare: list[float]
-    guarded: list[float]
-    appends: list[float]
+    bare: list[float] = field(default_factory=list[float])
+    bare_again: list[float] = field(default_factory=list[float])
+    guarded: list[float] = field(default_factory=list[float])
+    appends: list[float] = field(default_factory=list[float])
+    durable: list[float] = field(default_factory=list[float])
+    """Wall time on disk less that in memory."""
+    loops: list[float] = field(default_factory=list[float])
+    """Of a loop of additions, in milliseconds."""
+
+    def told(self) -> dict[str, float]:
+        """The medians."""
+        pairs = zip(self.bare, self.bare_again, self.guarded, self.appends, strict=True)
+        overhead = statistics.median(guarded - appends - (one + two) / 2 for one, two, guarded, appends in pairs)
+        alone = statistics.median([*self.bare, *self.bare_again])
+        apart = (abs(one - two) for one, two in zip(self.bare, self.bare_again, strict=True))
+        return {
+            "bare_ms": round(alone, 4),
+            "overhead_ms": round(overhead, 4),
+            "ratio": round(overhead / alone, 4),
+            "append_ms": round(statistics.median(self.appends), 4),
+            "durable_ms": round(statistics.median(self.durable), 4),
+            "bar_ms": round(max(BAR_MS, BAR_RATIO * alone), 4),
+            "noise_ms": round(statistics.median(apart), 4),
+            "slowed": round(statistics.median(self.loops) / min(self.loops), 2),
+        }
+
+
+Talks = Callable[[], Awaitable[tuple[float, float]]]
+"""One conversation: CPU and wall time, in milliseconds a call."""
 
 
 async def _one(talk: Talk, gate: Gate | None, calls: int) -> tuple[float, float]:
@@ -294,69 +328,149 @@ async def _one(talk: Talk, gate: Gate | None, calls: int) -> tuple[float, float]
     return cpu / calls / 1e6, wall / calls / 1e6
 
 
+def _loop() -> float:
+    start = time.process_time_ns()
+    total = 0
+    for number in range(200_000):
+        total += number
+    return (time.process_time_ns() - start) / 1e6
+
+
+async def _rounds(bare: Talks, guarded: Talks, written: Talks, counted: Counted, calls: int, rounds: int) -> Measured:
+    """All of them in turn, in every second round the other way round."""
+    found = Measured()
+    for turn in range(-2, rounds):
+        if turn == 0:
+            gc.freeze()  # what the frameworks have loaded is not looked through again and again
+        looped = _loop()
+        first, _ = await bare() if turn % 2 else (0.0, 0.0)
+        counted.spent = 0
+        cpu, wall = await guarded()
+        spent = counted.spent / calls / 1e6
+        if not turn % 2:
+            first, _ = await bare()
+        again, _ = await bare()
+        _, kept = await written()
+        if turn >= 0:  # the first two warm caches
+            found.loops.append(looped)
+            found.bare.append(first)
+            found.bare_again.append(again)
+            found.guarded.append(cpu)
+            found.appends.append(spent)
+            found.durable.append(kept - wall)
+    gc.unfreeze()
+    return found
+
+
 async def measure(build: Build, *, calls: int, rounds: int) -> dict[str, float]:
     """One framework, bare and guarded in turn."""
     respond = script(calls)
     contract = Contract.loads(LAW)
-    found = Measured([], [], [])
-    durable: list[float] = []
     with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "runs.db") as on_disk:
         counted = Counted(Ledger.open(":memory:"))
-        in_memory = Gate(contract, cast("Any", counted))
-        filed = Gate(contract, on_disk)
+        in_memory, filed = Gate(contract, cast("Any", counted)), Gate(contract, on_disk)
         bare, guarded, written = build(respond, None), build(respond, in_memory), build(respond, filed)
-        for turn in range(-2, rounds):
-            plain_cpu, _ = await _one(bare(), None, calls)
-            counted.spent = 0
-            cpu, wall = await _one(guarded(), in_memory, calls)
-            spent = counted.spent / calls / 1e6
-            _, kept = await _one(written(), filed, calls)
-            if turn >= 0:  # the first two warm caches
-                found.bare.append(plain_cpu)
-                found.guarded.append(cpu)
-                found.appends.append(spent)
-                durable.append(kept - wall)
-    overhead = statistics.median(
-        guarded - appends - bare
-        for bare, guarded, appends in zip(found.bare, found.guarded, found.appends, strict=True)
-    )
-    alone = statistics.median(found.bare)
-    return {
-        "bare_ms": round(alone, 4),
-        "overhead_ms": round(overhead, 4),
-        "ratio": round(overhead / alone, 4),
-        "append_ms": round(statistics.median(found.appends), 4),
-        "durable_ms": round(statistics.median(durable), 4),
-        "bar_ms": round(max(BAR_MS, BAR_RATIO * alone), 4),
-    }
+        found = await _rounds(
+            lambda: _one(bare(), None, calls),
+            lambda: _one(guarded(), in_memory, calls),
+            lambda: _one(written(), filed, calls),
+            counted,
+            calls,
+            rounds,
+        )
+    return found.told()
+
+
+SERVER = """
+from mcp.server.fastmcp import FastMCP
+server = FastMCP("bench", log_level="ERROR")
+@server.tool(structured_output=False)
+def note(text: str, amount: str) -> str:
+    "Note something."
+    return "noted"
+server.run()
+"""
+
+
+async def measure_proxy(*, calls: int, rounds: int) -> dict[str, float]:
+    """A client that asks a server, directly and through the proxy."""
+    import anyio
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+    from mcp.shared.memory import create_client_server_memory_streams
+
+    from roadworthy.adapters.mcp.proxy import Command, Proxy, listed_by
+
+    words = (sys.executable, "-c", SERVER)
+    behind = Command(words=words, env={"PATH": os.environ["PATH"]})
+    pins = (await listed_by(behind, timeout_s=60)).tools
+
+    @contextlib.asynccontextmanager
+    async def through(proxy: Proxy) -> AsyncGenerator[ClientSession]:
+        front = proxy.front()
+        async with create_client_server_memory_streams() as (ours, theirs), anyio.create_task_group() as group:
+            group.start_soon(front.run, *theirs, front.create_initialization_options())
+            async with ClientSession(*ours) as client:
+                await client.initialize()
+                yield client
+            await ours[1].aclose()
+
+    async def ask(client: ClientSession) -> tuple[float, float]:
+        gc.collect()
+        cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+        for done in range(calls):
+            answer = await client.call_tool("note", {"text": f"the {done}th thing to note", "amount": f"{done}.50"})
+            if answer.isError:
+                raise SystemExit(f"the server said {answer.content!r}")
+        return (time.process_time_ns() - cpu) / calls / 1e6, (time.perf_counter_ns() - wall) / calls / 1e6
+
+    contract = Contract.loads(LAW)
+    counted = Counted(Ledger.open(":memory:"))
+    with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "runs.db") as on_disk:
+        async with (
+            stdio_client(StdioServerParameters(command=words[0], args=list(words[1:]))) as streams,
+            ClientSession(*streams) as alone,
+            through(Proxy(contract, cast("Any", counted), behind, pins)) as guarded,
+            through(Proxy(contract, on_disk, behind, pins)) as written,
+        ):
+            await alone.initialize()
+            found = await _rounds(
+                lambda: ask(alone), lambda: ask(guarded), lambda: ask(written), counted, calls, rounds
+            )
+    return found.told()
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What does the gate cost at a tool call?")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", nargs="*", choices=list(BUILDS))
+    parser.add_argument("--only", nargs="*", choices=[*BUILDS, "mcp"])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, default=20)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    measures: dict[str, tuple[str | None, Callable[..., Awaitable[dict[str, float]]]]] = {
+        name: (needed, functools.partial(measure, build)) for name, (needed, build) in BUILDS.items()
+    }
+    measures["mcp"] = ("mcp", measure_proxy)
     results: dict[str, dict[str, float]] = {}
-    for name, (needed, build) in BUILDS.items():
+    for name, (needed, measured) in measures.items():
         if given.only and name not in given.only:
             continue
-        try:
-            if needed is not None:
-                importlib.import_module(needed)
-        except ImportError:
+        if needed is not None and importlib.util.find_spec(needed) is None:
             print(f"{name}: not installed here, and left out", file=sys.stderr)
             continue
-        result = asyncio.run(measure(build, calls=given.calls, rounds=given.rounds))
-        results[name] = result
+
+        async def one(measured: Callable[..., Awaitable[dict[str, float]]] = measured) -> dict[str, float]:
+            return await measured(calls=given.calls, rounds=given.rounds)
+
+        result = results[name] = asyncio.run(one())
         met = "" if result["overhead_ms"] <= result["bar_ms"] else "   over the bar"
         print(
-            f"{name:16} bare {result['bare_ms']:.3f} ms CPU a call, gate and adapter +{result['overhead_ms']:.3f} ms "
-            f"({result['ratio']:+.0%}), entries +{result['append_ms']:.3f} ms, on disk +{result['durable_ms']:.2f} ms "
-            f"wall; bar {result['bar_ms']:.3f}{met}",
+            f"{name:16} bare {result['bare_ms']:.3f} ms CPU a call, gate and adapter {result['overhead_ms']:+.3f} ms "
+            f"({result['ratio']:+.0%}, noise {result['noise_ms']:.3f}, slowed {result['slowed']:.2f}), "
+            f"entries +{result['append_ms']:.3f} ms, on disk +{result['durable_ms']:.2f} ms wall; "
+            f"bar {result['bar_ms']:.3f}{met}",
             flush=True,
         )
     if given.json:

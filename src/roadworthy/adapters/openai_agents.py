@@ -26,6 +26,7 @@ import copy
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -659,8 +660,7 @@ class _GuardedModel(Model):
                 return
 
     async def _asked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Asked:
-        given = _SIGNATURE.bind(self, *args, **kwargs).arguments
-        given.pop("self")
+        given = {**dict(zip(_ASKED_WITH[: len(args)], args, strict=True)), **kwargs}
         refuse_hosted(self._gate.contract, hosted_by_settings(given["model_settings"]))
         turn = next((t.roadworthy_turn for t in given["tools"] if hasattr(t, "roadworthy_turn")), None)
         if turn is None:
@@ -670,7 +670,8 @@ class _GuardedModel(Model):
         return asked
 
 
-_SIGNATURE = inspect.signature(Model.get_response)
+_ASKED_WITH = tuple(inspect.signature(Model.get_response).parameters)[1:]
+"""What the runner asks a model with, by name, as a `Model` takes it."""
 _BEFORE_WORDS = frozenset(
     {"response.created", "response.in_progress", "response.output_item.added", "response.content_part.added"}
 )
