@@ -281,6 +281,25 @@ class TestDrive:
         assert shop.did == []
 
     @both
+    def test_a_thread_of_others_is_left_alone(self, ledger: Ledger, shop: Shop, use_async: bool) -> None:
+        gate, saver = Gate(Contract.loads(SUSPENDS), ledger), InMemorySaver()
+        theirs: Any = {"configurable": {"thread_id": "theirs"}}
+        before = build_agent(gate, shop, Script("Hello."), checkpointer=saver)
+        with gate.run(id="other", capability="refunds").bind():
+            before.invoke(ask("hello"), theirs)
+        app = build_agent(gate, shop, Script([BIG], "Done."), checkpointer=saver)
+        ours: Any = {"configurable": {"thread_id": "ours"}}
+        run = gate.run(id="r", capability="refunds", suspendable=True)
+        assert isinstance(driven(app, run, ask("51 back"), use_async, ours), Suspended)
+        with pytest.raises(UsageError, match="in the thread 'ours' before, and not in 'theirs'"):
+            driven(app, gate.resume("r"), None, use_async, theirs)
+        assert [str(m.text) for m in app.get_state(theirs).values["messages"]] == ["hello", "Hello."]
+        (asked,) = gate.questions()
+        gate.answer(asked.id, by="shop-lead", ruling="approve")
+        assert isinstance(driven(app, gate.resume("r"), None, use_async), dict)
+        assert "R-7" in str(app.get_state(ours).values["messages"])
+
+    @both
     def test_a_thread_with_a_past_goes_on_from_it(self, ledger: Ledger, shop: Shop, use_async: bool) -> None:
         gate = Gate(Contract.loads(SUSPENDS), ledger)
         saver = InMemorySaver()

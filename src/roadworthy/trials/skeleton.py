@@ -51,9 +51,9 @@ def skeleton(contract: Contract, *, package: str, source: str) -> Mapping[str, s
 
 
 def sample(shape: Shape, name: str = "value", *, most: int = _MOST_ITEMS) -> Any:
-    """A value of a type, as JSON has it: the same one each time. Where a type wants more than `most` items, it has less.
+    """A value of a type, as JSON has it: the same one each time, with at most `most` items.
 
-    Types may be strangers': a server may say of a list that it has a billion items.
+    Types may be strangers': a server may say of a list that it has a billion of them.
     """
     if shape.default is not None:
         return shape.default
