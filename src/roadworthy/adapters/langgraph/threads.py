@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
@@ -91,5 +90,4 @@ def _checkpoint(state: Any) -> str:
     """The id of a state that was kept; empty for one that nothing was kept of."""
     if state.created_at is None:
         return ""
-    known = cast("Mapping[str, Any]", configurable(state.config))
-    return str(known.get("checkpoint_id") or "")
+    return str(configurable(state.config).get("checkpoint_id") or "")
