@@ -93,63 +93,49 @@ class _Call:
         tool = self.request.tool
         if isinstance(tool, StructuredTool):
             # The framework turns results into text, some of it no JSON; the gate wants the value itself.
-            copy = tool.model_copy(update={"func": self._noting(tool.func), "coroutine": self._anoting(tool.coroutine)})
+            noted = {
+                "func": self._noting(tool.func, keeps=True) if tool.func is not None else None,
+                "coroutine": self._anoting(tool.coroutine, keeps=True) if tool.coroutine is not None else None,
+            }
+            copy = tool.model_copy(update=noted)
             return self.request.override(tool_call=cast("Any", call), tool=copy)
         if tool is not None:
             copy = tool.model_copy()
-            for method, noted in (("_run", self._noting_errors), ("_arun", self._anoting_errors)):
+            for method, noted in (("_run", self._noting), ("_arun", self._anoting)):
                 if getattr(type(tool), method) is not getattr(BaseTool, method):
                     object.__setattr__(copy, method, noted(getattr(copy, method)))
             return self.request.override(tool_call=cast("Any", call), tool=copy)
         return self.request.override(tool_call=cast("Any", call))
 
-    def _noting(self, fn: Callable[..., Any] | None) -> Callable[..., Any] | None:
-        if fn is None:
-            return None
+    def _noting(self, fn: Callable[..., Any], *, keeps: bool = False) -> Callable[..., Any]:
+        """The function, and a note of what it raises; `keeps`: of what it returns, too."""
 
-        note = self._noting_errors(fn)
-
-        @functools.wraps(fn)
-        def noting(*args: Any, **kwargs: Any) -> Any:
-            self.raw.append(note(*args, **kwargs))
-            return self.raw[-1]
-
-        return noting
-
-    def _anoting(self, fn: Callable[..., Awaitable[Any]] | None) -> Callable[..., Awaitable[Any]] | None:
-        if fn is None:
-            return None
-
-        note = self._anoting_errors(fn)
-
-        @functools.wraps(fn)
-        async def anoting(*args: Any, **kwargs: Any) -> Any:
-            self.raw.append(await note(*args, **kwargs))
-            return self.raw[-1]
-
-        return anoting
-
-    def _noting_errors(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(fn)
         def noting(*args: Any, **kwargs: Any) -> Any:
             self.reached = True
             try:
-                return fn(*args, **kwargs)
+                result = fn(*args, **kwargs)
             except Exception as error:
                 self.error = error
                 raise
+            if keeps:
+                self.raw.append(result)
+            return result
 
         return noting
 
-    def _anoting_errors(self, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def _anoting(self, fn: Callable[..., Awaitable[Any]], *, keeps: bool = False) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(fn)
         async def anoting(*args: Any, **kwargs: Any) -> Any:
             self.reached = True
             try:
-                return await fn(*args, **kwargs)
+                result = await fn(*args, **kwargs)
             except Exception as error:
                 self.error = error
                 raise
+            if keeps:
+                self.raw.append(result)
+            return result
 
         return anoting
 
