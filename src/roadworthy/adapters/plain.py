@@ -78,6 +78,8 @@ def gated(
         signature = inspect.signature(function)
 
         def named(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> object:
+            if not args:
+                return kwargs
             # A call that does not fit the signature goes to the gate all the same, which says what is wrong with it.
             try:
                 placed = signature.bind_partial(*args).arguments
