@@ -79,6 +79,26 @@ class TestInterrupts:
         assert (texts(ledger, "heard"), texts(ledger, "said")) == (["please"], ["Done."])
 
     @both
+    def test_what_comes_after_it_is_new_though_the_model_uses_an_id_again(
+        self, gate: Gate, shop: Shop, use_async: bool
+    ) -> None:
+        class WithOneId(Script):
+            def __call__(self, messages: Any, tools: Any) -> Any:
+                said = super().__call__(messages, tools)
+                for call in said.get("tool_calls") or ():
+                    call["id"] = call["function"]["name"]
+                return said
+
+        own = [*(tool for tool in tools(shop) if tool.name != "send_note"), asking(shop)]
+        small: Any = ("shop_refund", {"order_no": "7", "amount": 20})
+        script = WithOneId([small], [NOTE], [small], "Done.")
+        app = guard(by_hand(gate, shop, script, node=ToolNode(own), checkpointer=InMemorySaver()), gate)
+        go(app, ask("please"), use_async)
+        assert said(go(app, Command(resume="yes"), use_async)) == "Done."
+        assert [name for name, _ in shop.did] == ["refund", "notify"]
+        assert "One refund a talk is enough" in script.results[-1]
+
+    @both
     def test_nor_is_it_in_another_process(self, shop: Shop, tmp_path: Any, use_async: bool) -> None:
         saver = InMemorySaver()  # stands for a checkpointer that both processes reach
 

@@ -51,6 +51,8 @@ class _Part:
     """Of a graph."""
     arrivals: dict[str, list[str | None]] = field(default_factory=dict[str, list["str | None"]])
     """Of a graph: the nodes that got control from another one and have not begun, with the work that went along."""
+    first: object = None
+    """Of the outermost graph: its first step in this turn."""
     arrived: bool = False
     """Of a node: another agent handed control over to it."""
     work: str | None = None
@@ -253,7 +255,10 @@ class Trail(BaseCallbackHandler):
                 if around.kind == "step":
                     self._enter(around)
                 if around.kind == "graph" and _HIDDEN not in (tags or ()):
-                    self._visit(part, around, str((metadata or {}).get("langgraph_checkpoint_ns") or ""))
+                    told = cast("Mapping[str, Any]", metadata or {})
+                    self._visit(
+                        part, around, str(told.get("langgraph_checkpoint_ns") or ""), told.get("langgraph_step")
+                    )
 
     def on_tool_start(
         self,
@@ -367,10 +372,10 @@ class Trail(BaseCallbackHandler):
         look(self._layout)
         return found[0] if found else None
 
-    def _visit(self, node: _Part, graph: _Part, step: str) -> None:
-        """A node begins."""
+    def _visit(self, node: _Part, graph: _Part, step: str, number: object) -> None:
+        """A node begins, in the so-many-th step of its graph."""
         node.kind = "node"
-        node.anew = self._goes_on or step in self._begun
+        node.anew = step in self._begun or (self._goes_on and self._goes_on_in(graph, number))
         self._begun.add(step)
         carried = graph.arrivals.get(node.name)
         if carried:
@@ -379,6 +384,15 @@ class Trail(BaseCallbackHandler):
             inside = [part.name for part in node.out() if part.kind == "node"]
             node.step = {"node": ":".join(reversed(inside))}
             self.path.append(node.step)
+
+    def _goes_on_in(self, graph: _Part, number: object) -> bool:
+        """Whether a step is where the turn goes on. What comes after that is new, though models use an id again."""
+        outer = graph.within("node")
+        if outer is not None:
+            return outer.anew
+        if graph.first is None:
+            graph.first = number
+        return number == graph.first
 
     def _left(self, node: _Part, outputs: Any) -> None:
         """A node has ended: it may have asked for tools, or sent control somewhere."""
