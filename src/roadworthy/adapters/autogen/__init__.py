@@ -23,6 +23,7 @@ teams that are tools, or sit inside others.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -32,7 +33,7 @@ try:
     from autogen_agentchat.agents import AssistantAgent, MessageFilterAgent, SocietyOfMindAgent, UserProxyAgent
     from autogen_agentchat.base import Handoff
     from autogen_agentchat.teams import BaseGroupChat, GraphFlow
-    from autogen_core import CancellationToken
+    from autogen_core import CancellationToken, FunctionCall
     from autogen_core.tools import FunctionTool, Workbench
 except ImportError as error:
     raise UsageError(
@@ -154,7 +155,7 @@ class _Guarding:
         parts._tools = []  # what its workbench was made of; nothing reads it any more
         parts._handoff_tools = [_safe(tool) for tool in parts._handoff_tools]
         stream = agent_stream(type(agent), seat, self.gate)
-        _change_class(agent, self.gate, seat, {"on_messages_stream": stream})
+        _change_class(agent, self.gate, seat, {"on_messages_stream": stream, "_execute_tool_call": _read_first(agent)})
 
     def _inside_tools(self, workbench: Workbench, seat: Seat) -> None:
         for tool in tools_of(workbench):
@@ -197,6 +198,22 @@ def _hosted(client: Any) -> list[Any]:
         return []
     args = cast("Mapping[str, Any]", given)
     return [*(args.get("tools") or ()), *(["web_search"] if args.get("web_search_options") is not None else [])]
+
+
+def _read_first(agent: AssistantAgent) -> Any:
+    """How an agent carries a call: arguments that are nested too deep to be read would hang it (autogen 0.7.5)."""
+    execute: Any = type(agent)._execute_tool_call  # pyright: ignore[reportPrivateUsage]
+
+    async def _execute_tool_call(tool_call: FunctionCall, *args: Any, **more: Any) -> Any:
+        try:
+            json.loads(tool_call.arguments)
+        except RecursionError:  # a text that is no JSON gets an answer that says so
+            tool_call = FunctionCall(id=tool_call.id, name=tool_call.name, arguments="[")
+        except ValueError:
+            pass
+        return await execute(tool_call, *args, **more)
+
+    return staticmethod(_execute_tool_call)
 
 
 class _SafeHandoff(FunctionTool):
