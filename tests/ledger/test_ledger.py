@@ -187,8 +187,7 @@ async def test_a_cancelled_task_has_written(ledger: Ledger, make: Make) -> None:
     task = asyncio.ensure_future(ledger.aappend([make(7)]))
     await asyncio.sleep(0)  # the task has handed its draft over, and waits
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])  # cancelled, or done before: memory is written at once
     ledger.append([make(8)])
     assert _numbers(ledger.entries()) == [7, 8]
 

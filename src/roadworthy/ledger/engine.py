@@ -27,6 +27,8 @@ class Store(Protocol):
     read_only: bool
     direct: bool
     """Whether any thread may call `write`, and is not to wait for another one to do it."""
+    waits: bool
+    """Whether `write` waits for a disk or a network, so that no event loop may call it."""
 
     @property
     def name(self) -> str:

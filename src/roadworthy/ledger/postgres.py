@@ -137,6 +137,7 @@ class PostgresStore:
     def __init__(self, url: str, *, read_only: bool = False, vault: Vault | None = None) -> None:
         self.read_only = read_only
         self.direct = False  # a session that is broken off by Ctrl-C is lost, and the network costs more anyway
+        self.waits = True
         self._server = Server(url)
         self._vault = vault
         self._id: str | None = None

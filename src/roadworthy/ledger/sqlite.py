@@ -180,6 +180,7 @@ class SqliteStore:
     def __init__(self, path: Path | None, *, read_only: bool = False, vault: Vault | None = None) -> None:
         self.read_only = read_only
         self.direct = True
+        self.waits = path is not None
         self._path = path
         self._vault = vault
         self._id: str | None = None

@@ -163,14 +163,19 @@ class Writer:
         Raises Conflict where a guard does not hold; those who share the transaction notice nothing.
         """
         waiting = _Thread((bundles, guards))
-        if self._store.direct and self._alone():
-            try:
-                self._commit([waiting])
-            finally:
-                self._writing.release()
-        else:
+        if not (self._store.direct and self._written_here(waiting)):
             self._hand_over(waiting)
         return waiting.wait()
+
+    def _written_here(self, waiting: _Thread) -> bool:
+        """Write in this thread, unless others write or wait."""
+        if not self._alone():
+            return False
+        try:
+            self._commit([waiting])
+        finally:
+            self._writing.release()
+        return True
 
     def _alone(self) -> bool:
         """Whether nobody else writes or waits; then it is the caller who writes, until it gives the lock back."""
@@ -180,6 +185,10 @@ class Writer:
 
     async def awrite(self, bundles: Sequence[Bundle], guards: Sequence[Guard]) -> list[Group]:
         """As `write`, without blocking the event loop. Once called, it writes, even when the caller is cancelled."""
+        if self._store.direct and not self._store.waits:  # memory is written sooner than a thread is woken
+            here = _Thread((bundles, guards))
+            if self._written_here(here):
+                return here.wait()
         waiting = _Task((bundles, guards))
         self._hand_over(waiting)
         return await waiting.future
