@@ -264,6 +264,14 @@ def test_what_is_named_as_a_credential_is_one(tmp_path: Path, text: str, hidden:
     assert hidden not in (tmp_path / "c").read_text()
 
 
+def test_an_escape_in_the_json_of_arguments_is_no_part_of_a_credential() -> None:
+    arguments = json.dumps({"body": "Set a new password:\nhttps://shop.example/new-password/7", "secret": '"hunter2h'})
+    hidden = [value for value, _ in credentials_in(arguments)]
+    for value in hidden:
+        json.loads(arguments.replace(value, "\u00abcredential-1\u00bb"))
+    assert hidden == ["hunter2h"]
+
+
 def test_words_about_credentials_are_none(tmp_path: Path) -> None:
     text = "Reset my password please: the secret is to ask for sk-learn and a bearer token."
     with (

@@ -26,9 +26,10 @@ _SECRETS: Final = re.compile(
 )
 _NAMED: Final = re.compile(
     r"""(?ix) \b (?:api[_-]?key | access[_-]?token | auth[_-]?token | client[_-]?secret | password | passwd | secret)
-    \b [\\"']* \s* [:=] \s* [\\"']* ([^\s"'\\,;}{]{6,})"""
+    \b (?:\\*["'])* \s* [:=] \s* (?:\\*["'])* ([^\s"'\\,;}{]{6,})"""
 )
-"""What is named as one, such as `api_key=...`."""
+"""What is named as one, such as `api_key=...`. A backslash before it is no part of it, nor of what comes before it: in
+the JSON of a tool's arguments it begins an escape, as of a line break."""
 
 Value = tuple[str, str]
 """A text that is to be hidden, and its label."""
