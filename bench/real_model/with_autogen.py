@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.messages import TextMessage
 from autogen_core.models import CreateResult, ModelFamily, ModelInfo
-from autogen_core.tools import FunctionTool, ToolSchema
+from autogen_core.tools import FunctionTool
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from real_model.desk import MOST_TOKENS, PROMPT, SEED, STEPS, Hands, Looping, Model, Told
@@ -17,22 +16,6 @@ from roadworthy.adapters.autogen import guard
 ABOUT = ModelInfo(
     vision=False, function_calling=True, json_output=False, structured_output=False, family=ModelFamily.UNKNOWN
 )
-
-
-class DeskTool(FunctionTool):
-    """A tool whose arguments are described to the model only where somebody has described them.
-
-    AutoGen repeats an argument's name for its description; without that the model reads the same words as in LangGraph.
-    """
-
-    @property
-    def schema(self) -> ToolSchema:
-        """The tool as the model is told of it."""
-        told: Any = copy.deepcopy(super().schema)
-        for name, argument in told["parameters"]["properties"].items():
-            if argument.get("description") == name:
-                del argument["description"]
-        return told
 
 
 class _Counting(OpenAIChatCompletionClient):
@@ -58,7 +41,9 @@ async def answer(model: Model, hands: Hands, request: str) -> Told:
         timeout=model.timeout_s,
         max_retries=0,
     )
-    given = [DeskTool(function, name=name, description=hands.described(name)) for name, function in hands.tools.items()]
+    given = [
+        FunctionTool(function, name=name, description=hands.described(name)) for name, function in hands.tools.items()
+    ]
     assistant = AssistantAgent("desk", client, tools=[*given], system_message=PROMPT, max_tool_iterations=STEPS)
     try:
         with hands.bind():
