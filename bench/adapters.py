@@ -114,7 +114,7 @@ def plain(respond: Any, gate: Gate | None) -> Callable[[], Talk]:
 
 
 def langgraph(respond: Any, gate: Gate | None) -> Callable[[], Talk]:
-    from langchain.agents import create_agent
+    from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]  # a generic left open
     from langchain_core.tools import StructuredTool
 
     from roadworthy.adapters.langgraph import guard
@@ -324,7 +324,7 @@ async def _one(talk: Talk, gate: Gate | None, calls: int) -> tuple[float, float]
     if said != "done":
         raise SystemExit(f"the conversation ended with {said!r}")
     if run is not None and run.state.counts.get("note") != calls:
-        raise SystemExit(f"the gate has carried {run.state.count_of('note')} calls, and not {calls}")
+        raise SystemExit(f"the gate has carried {run.state.counts.get('note')} calls, and not {calls}")
     return cpu / calls / 1e6, wall / calls / 1e6
 
 

@@ -75,7 +75,7 @@ def reached(starts: Iterable[Any], kind: type[Any] | tuple[type[Any], ...]) -> l
             continue
         seen[id(part)] = part  # held, so that no id comes up twice
         if isinstance(part, kind):
-            if getattr(cast("Any", part), "roadworthy_gate", None) is None:
+            if getattr(part, "roadworthy_gate", None) is None:
                 found.append(part)
         elif isinstance(part, type | str | bytes | int | float | ModuleType):
             continue

@@ -72,7 +72,7 @@ def layout_of(graph: Any, depth: int = 0) -> Layout:
         if name in ENDS:
             continue
         bound = _unbound(node.bound)
-        inner = bound if isinstance(bound, Pregel) else subgraphs.get(name)
+        inner: Any = cast("Any", bound) if isinstance(bound, Pregel) else subgraphs.get(name)
         nodes[name] = Node(
             name=name,
             tools=isinstance(bound, ToolNode),

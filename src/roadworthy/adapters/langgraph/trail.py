@@ -273,7 +273,7 @@ class Trail(BaseCallbackHandler):
         """A tool begins."""
         with self._lock:
             around = self._parts.get(parent_run_id) if parent_run_id is not None else None
-            called = name or str((serialized or {}).get("name") or "")
+            called = name or str(cast("dict[str, Any]", serialized or {}).get("name") or "")
             self._parts[run_id] = _Part(called, around, kind="tool")
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
@@ -303,7 +303,8 @@ class Trail(BaseCallbackHandler):
         with self._lock:
             part = self._forget(run_id)
             self.paused = self.paused or isinstance(error, GraphInterrupt)
-            command = error.args[0] if isinstance(error, ParentCommand) and error.args else None
+            raised: tuple[Any, ...] = cast("Any", error).args if isinstance(error, ParentCommand) else ()
+            command = raised[0] if raised else None
             if part is not None and part.work is not None and not isinstance(error, GraphBubbleUp | Suspended):
                 self._waiting.append(_Back(key=part.work, text=""))  # it failed, and nobody works on it any more
             if part is None or part.kind != "node" or not isinstance(command, Command):
