@@ -138,7 +138,7 @@ def test_a_run_of_another_process_counts_and_gets_back_what_it_was_told(tmp_path
             ["record", "--upstream", "http://127.0.0.1:9/v1", "--cassette", "c", "--prices", "bad"],
             "m.input is .cheap., and no price",
         ),
-        (["replay", "--cassette", "missing"], "cannot be read"),
+        (["replay", "--cassette", "missing"], "cannot be read: No such file or directory"),
         (["replay", "--cassette", "there"], "no JSON"),
     ],
 )

@@ -102,26 +102,6 @@ class TestStreamed(BoundConformance):
 # -- what the framework has beside plain tools ------------------------------------------------------------------------
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
-def gate(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CONTRACT), ledger)
-
-
-@pytest.fixture
-def careful(ledger: Ledger) -> Gate:
-    return Gate(Contract.loads(CAREFUL), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
-
-
 class Note(BaseModel):
     text: str
 

@@ -39,18 +39,8 @@ def silence() -> Iterator[None]:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger.open(":memory:")
-
-
-@pytest.fixture
 def gate(ledger: Ledger) -> Gate:
     return Gate(Contract.loads(WORKING), ledger)
-
-
-@pytest.fixture
-def shop() -> Shop:
-    return Shop()
 
 
 def agent(role: str, script: Any, shop: Shop | None = None, **more: Any) -> Any:

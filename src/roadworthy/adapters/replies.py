@@ -227,9 +227,3 @@ def allowed_by(run: Run) -> Callable[[str], bool]:
             return False
 
     return allowed
-
-
-def record_partly(run: Run, sentences: Sentences[T]) -> None:
-    """Write down what of a reply was on the screen already when the rest of it was held back."""
-    if sentences.stopped and sentences.passed.strip():
-        run.say(sentences.passed)

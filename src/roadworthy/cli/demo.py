@@ -18,7 +18,7 @@ from roadworthy.cli.progress import progress_bar
 from roadworthy.cli.terminal import columns, json_line, out, shown
 from roadworthy.contract.model import Contract
 from roadworthy.contract.names import did_you_mean
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 from roadworthy.examples.desk.model import SCRIPTED
 from roadworthy.examples.desk.story import counted, harms, stopped
 from roadworthy.trials.load import load_scenarios
@@ -200,7 +200,7 @@ def _make_room(*folders: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise UsageError(f"{folder} cannot be made: {e.strerror or e}; choose another folder with --out") from e
+            raise UsageError(f"{folder} cannot be made: {told_why(e)}; choose another folder with --out") from e
 
 
 # What people read -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from roadworthy.adapters.calls import OFFERED
-from roadworthy.cli.mcp_servers import need_mcp, server_named, tools_told
+from roadworthy.cli.mcp_servers import EnvFile, EnvNames, Headers, need_mcp, server_named, tools_told
 from roadworthy.cli.terminal import err, out, shown
 from roadworthy.cli.tools import find_tools
 from roadworthy.contract.code import CodeTool
@@ -22,7 +22,7 @@ from roadworthy.contract.draft import Draft, draft, small
 from roadworthy.contract.learn import Call, learn_tools
 from roadworthy.contract.model import Contract
 from roadworthy.contract.reach import reach
-from roadworthy.core.errors import RunsError, UsageError
+from roadworthy.core.errors import RunsError, UsageError, told_why
 from roadworthy.trials.recorded import BrokenLine, RecordedRun
 from roadworthy.trials.skeleton import skeleton
 from roadworthy.trials.traces.chat import is_object
@@ -55,15 +55,9 @@ def command(
     url: Annotated[
         str | None, typer.Option(help="Instead of a command: an MCP server that runs already, by streamable HTTP.")
     ] = None,
-    headers: Annotated[
-        Path | None, typer.Option(help="A file of headers for --url, `Name: value` a line: the server's credentials.")
-    ] = None,
-    env_file: Annotated[
-        Path | None, typer.Option(help="A file of the server's environment, NAME=value a line: its credentials.")
-    ] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A variable of ours that the server sees; repeatable.")
-    ] = None,
+    headers: Headers = None,
+    env_file: EnvFile = None,
+    env: EnvNames = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an MCP server may take for an answer.")] = 60.0,
     output: Annotated[Path, typer.Option("--out", "-o", help="The file to write; - for standard output.")] = Path(
         "contract.yaml"
@@ -175,7 +169,7 @@ def _json(path: Path) -> Any:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{path} cannot be read: {told_why(error)}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
     try:
@@ -262,7 +256,7 @@ def _write_world(contract: Contract, world: Path, package: str, source: str, *, 
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{path.parent} cannot be made: {error.strerror or error}") from error
+            raise UsageError(f"{path.parent} cannot be made: {told_why(error)}") from error
         _write(path, text)
     if quiet:
         return
@@ -280,4 +274,4 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{path} cannot be written: {told_why(error)}") from error

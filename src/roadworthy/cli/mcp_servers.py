@@ -7,12 +7,24 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
-from roadworthy.core.errors import UsageError
+import typer
+
+from roadworthy.core.errors import UsageError, told_why
 
 if TYPE_CHECKING:
     from roadworthy.adapters.mcp.server import Behind
+
+Headers: TypeAlias = Annotated[
+    Path | None, typer.Option(help="A file of headers for --url, `Name: value` a line: the server's credentials.")
+]
+EnvFile: TypeAlias = Annotated[
+    Path | None, typer.Option(help="A file of the server's environment, NAME=value a line: its credentials.")
+]
+EnvNames: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="A variable of ours that the server sees; repeatable.")
+]
 
 _INHERITED: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 """What a server sees of our own environment, beside what is named: nothing that holds credentials."""
@@ -54,7 +66,7 @@ def _pairs(path: Path, sign: str) -> Mapping[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(f"{path} cannot be read: {told_why(error)}") from error
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):

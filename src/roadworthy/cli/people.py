@@ -21,7 +21,7 @@ from roadworthy.contract.keys import SigningKey, project_of, wrong_with_key
 from roadworthy.contract.names import did_you_mean
 from roadworthy.contract.people import People, wrong_name
 from roadworthy.contract.written import trap_of
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 
 app = typer.Typer(add_completion=False)
 
@@ -96,7 +96,7 @@ def add(
     except OSError as error:
         if made is not None and place is not None:
             place.unlink()  # nobody knows its public half
-        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{file} cannot be written: {told_why(error)}") from error
     if json:
         json_line({"person": name, "roles": after.members[name].roles, "public_key": public_key, "private_key": place})
         return 0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_format
-import logging
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 import typer
 
 from roadworthy.cli.ledgers import GateBook, VaultChoice, appending
-from roadworthy.cli.mcp_servers import need_mcp, server_named
-from roadworthy.cli.terminal import err, json_line, out, shown
+from roadworthy.cli.mcp_servers import EnvFile, EnvNames, Headers, need_mcp, server_named
+from roadworthy.cli.terminal import err, json_line, log_to_standard_error, out, shown
 from roadworthy.contract.model import Contract
 from roadworthy.contract.names import did_you_mean
 from roadworthy.core.errors import UsageError
@@ -36,15 +34,9 @@ def command(
     url: Annotated[
         str | None, typer.Option(help="Instead of a command: a server that runs already, by streamable HTTP.")
     ] = None,
-    headers: Annotated[
-        Path | None, typer.Option(help="A file of headers for --url, `Name: value` a line: the server's credentials.")
-    ] = None,
-    env_file: Annotated[
-        Path | None, typer.Option(help="A file of the server's environment, NAME=value a line: its credentials.")
-    ] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A variable of ours that the server sees; repeatable.")
-    ] = None,
+    headers: Headers = None,
+    env_file: EnvFile = None,
+    env: EnvNames = None,
     capability: Annotated[
         list[str] | None, typer.Option(help="A capability that is open to the clients; repeatable.")
     ] = None,
@@ -107,7 +99,7 @@ def command(
     if http is None and (token_file or host or principal_header or subject_header):
         raise UsageError("--token-file, --host, --principal-header and --subject-header go with --http")
     facts = _facts(fact or [])
-    _log_to_standard_error()
+    log_to_standard_error()
     with appending(ledger, vault, create=True) as opened:
         from roadworthy.adapters.mcp.proxy import Proxy, Who
 
@@ -132,19 +124,6 @@ def command(
         door = Door.of(http, token=read_token(token_file), names=host or [], shown=token_file is None)
         asyncio.run(serve_http(proxy, door, ready=lambda told: err().print(shown(told))))
     return 0
-
-
-class _Shown(logging.Formatter):
-    """Log lines as people may see them: what servers and clients say is in some of them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return shown(super().format(record))
-
-
-def _log_to_standard_error() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Shown("roadworthy: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 async def _until_told(serving: Awaitable[None]) -> None:

@@ -13,7 +13,7 @@ from roadworthy.cli.progress import progress_bar
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.contract.model import Contract
 from roadworthy.contract.names import did_you_mean
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 from roadworthy.core.types import LEVELS
 from roadworthy.trials.junit import write_junit
 from roadworthy.trials.load import load_scenarios
@@ -119,7 +119,7 @@ def _write(
         try:
             write(file)
         except (OSError, UsageError) as e:
-            cause = e.text if isinstance(e, UsageError) else e.strerror or e
+            cause = e.text if isinstance(e, UsageError) else told_why(e)
             broken[file] = f"{file} was not written ({cause}): make room there, or give {option} another path"
     return broken
 
@@ -147,7 +147,7 @@ def _writable(file: Path) -> None:
         with file.open("a", encoding="utf-8"):
             pass
     except OSError as e:
-        raise UsageError(f"{file} cannot be written: {e.strerror or e}") from e
+        raise UsageError(f"{file} cannot be written: {told_why(e)}") from e
 
 
 def _watcher(stack: ExitStack, count: int, *, as_json: bool) -> OnTrial | None:

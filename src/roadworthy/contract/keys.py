@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from roadworthy.core import canonical
 from roadworthy.core.curve import weak
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 
 if TYPE_CHECKING:  # OpenSSL takes its time to load, and only a contract that names people needs it
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -126,7 +126,7 @@ class SigningKey:
         except FileExistsError:
             raise UsageError(f"{path} stands there already; a key is never overwritten, use another folder") from None
         except OSError as error:
-            raise UsageError(f"no key can be written to {path}: {error.strerror or error}") from error
+            raise UsageError(f"no key can be written to {path}: {told_why(error)}") from error
         with os.fdopen(handle, "wb") as file:
             file.write(pem)
             file.flush()
@@ -187,7 +187,7 @@ def _private(path: Path) -> bytes:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UsageError(f"{path} is a link; name the folder that the key itself lies in") from error
-        raise UsageError(f"the key at {path} cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"the key at {path} cannot be read: {told_why(error)}") from error
     try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):

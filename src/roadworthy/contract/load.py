@@ -16,7 +16,7 @@ from roadworthy.contract.resolve import resolve
 from roadworthy.contract.shapes import Shapes
 from roadworthy.contract.structure import build
 from roadworthy.contract.written import Path, Written, read
-from roadworthy.core.errors import ContractError, Finding
+from roadworthy.core.errors import ContractError, Finding, told_why
 
 
 def load_file(path: File) -> Contract:
@@ -144,7 +144,7 @@ def _text(path: File) -> str:
     except UnicodeDecodeError as error:
         text = f"byte {error.start} is no UTF-8; save the file as UTF-8"
     except OSError as error:
-        text = f"the file cannot be read: {error.strerror or error}"
+        text = f"the file cannot be read: {told_why(error)}"
     raise ContractError([Finding(text=text, file=str(path), code="file")])
 
 

@@ -25,6 +25,11 @@ from typing import ClassVar, Literal
 from roadworthy.core.types import Guard, Reservation, Withheld
 
 
+def told_why(error: Exception) -> str:
+    """Why something failed, in the words of the operating system where it says so, without its number and the path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 class RoadworthyError(Exception):
     """The root of all errors that Roadworthy raises on purpose."""
 

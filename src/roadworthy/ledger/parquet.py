@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from roadworthy.core.errors import LedgerError, UsageError
+from roadworthy.core.errors import LedgerError, UsageError, told_why
 from roadworthy.core.types import Draft
 from roadworthy.ledger.heads import Group
 
@@ -128,7 +128,7 @@ def _write(file: Path, month: date, groups: Iterator[Group]) -> Archive:
         digest = sha256_of(part)
         part.replace(file)
     except OSError as cause:
-        raise UsageError(f"{file} cannot be written ({cause.strerror or cause}): give another folder") from cause
+        raise UsageError(f"{file} cannot be written ({told_why(cause)}): give another folder") from cause
     finally:
         part.unlink(missing_ok=True)
     return Archive(file=file, sha256=digest, month=month, first=first, last=last, entries=count)

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from roadworthy.core.errors import LedgerError, UsageError
+from roadworthy.core.errors import LedgerError, UsageError, told_why
 from roadworthy.ledger.witness import MAX_REQUEST, Answer, Witness
 
 REQUEST_S: Final = 10.0
@@ -60,7 +60,7 @@ class WitnessServer(ThreadingHTTPServer):
             super().__init__(address, _Handler)
         except OSError as cause:
             raise UsageError(
-                f"nobody can listen on {address[0]} port {address[1]}: {cause.strerror or cause}; give another "
+                f"nobody can listen on {address[0]} port {address[1]}: {told_why(cause)}; give another "
                 "HOST:PORT, port 0 for any free one"
             ) from cause
 

@@ -24,7 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
-from roadworthy.core.errors import LedgerError, UsageError
+from roadworthy.core.errors import LedgerError, UsageError, told_why
 from roadworthy.ledger.checkpoint import Checkpoint, Note, NoteError, Verifier, WitnessKey
 
 _KEPT_DISPUTES: Final = 100
@@ -269,14 +269,14 @@ def hold(folder: Path) -> Callable[[], None]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as cause:
-        raise LedgerError(f"no witness can be kept in {folder}: {cause.strerror or cause}") from cause
+        raise LedgerError(f"no witness can be kept in {folder}: {told_why(cause)}") from cause
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as cause:
         os.close(held)
         if isinstance(cause, BlockingIOError):
             raise UsageError(f"another process is the witness in {folder}: end it, or give another folder") from None
-        raise LedgerError(f"the folder {folder} cannot be locked: {cause.strerror or cause}") from cause
+        raise LedgerError(f"the folder {folder} cannot be locked: {told_why(cause)}") from cause
     return lambda: os.close(held)
 
 
@@ -301,7 +301,7 @@ def _write_key(path: Path, key: WitnessKey) -> None:
         finally:
             os.close(folder)
     except OSError as cause:
-        raise LedgerError(f"the key of the witness cannot be written to {path}: {cause.strerror or cause}") from cause
+        raise LedgerError(f"the key of the witness cannot be written to {path}: {told_why(cause)}") from cause
 
 
 def read_key(folder: Path) -> WitnessKey:
@@ -310,7 +310,7 @@ def read_key(folder: Path) -> WitnessKey:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as cause:
-        raise UsageError(f"no key of a witness can be read at {path}: {cause.strerror or cause}") from cause
+        raise UsageError(f"no key of a witness can be read at {path}: {told_why(cause)}") from cause
     with os.fdopen(handle, "rb") as file:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode) or facts.st_mode & 0o077:

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 from roadworthy.core.visible import pieces, visible
 
 
@@ -105,6 +105,5 @@ def write_page(text: str, path: str | Path, what: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        why = error.strerror or error
-        raise UsageError(f"{what} cannot be written to {target}: {why}; give another path") from error
+        raise UsageError(f"{what} cannot be written to {target}: {told_why(error)}; give another path") from error
     return target

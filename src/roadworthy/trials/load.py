@@ -15,7 +15,7 @@ from roadworthy.contract.names import did_you_mean
 from roadworthy.contract.resolve import shapes_of
 from roadworthy.contract.shapes import Shape
 from roadworthy.contract.written import Written, read
-from roadworthy.core.errors import Finding, ScenarioError
+from roadworthy.core.errors import Finding, ScenarioError, told_why
 from roadworthy.core.types import LEVELS
 from roadworthy.trials.faults import Fault
 from roadworthy.trials.scenario import Answer, AttackSpec, Expect, RowPattern, Scenario, UserScript
@@ -89,7 +89,7 @@ def _text(file: Path) -> str:
     except UnicodeDecodeError as e:
         raise ScenarioError(f"{file}: byte {e.start} is no UTF-8; save the file as UTF-8") from e
     except OSError as e:
-        raise ScenarioError(f"{file} cannot be read: {e.strerror or e}") from e
+        raise ScenarioError(f"{file} cannot be read: {told_why(e)}") from e
 
 
 def _documents(file: Path, findings: list[Finding]) -> Iterator[_Document]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from roadworthy.core.errors import RunsError
+from roadworthy.core.errors import RunsError, told_why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def read_runs(path: Path) -> Iterator[RecordedRun | BrokenLine]:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise RunsError(f"{path} cannot be read ({error.strerror or error}); check the path") from None
+        raise RunsError(f"{path} cannot be read ({told_why(error)}); check the path") from None
     lines = 0
     ids: dict[str, int] = {}
     with file:

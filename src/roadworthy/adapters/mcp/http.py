@@ -26,7 +26,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from roadworthy.adapters.mcp.proxy import Proxy
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _SHORTEST_TOKEN: Final = 20
@@ -81,7 +81,7 @@ def read_token(path: Path | None) -> str | None:
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(f"{path} cannot be read: {told_why(error)}") from error
     if re.fullmatch(rf"[A-Za-z0-9_\-.~]{{{_SHORTEST_TOKEN},}}", token) is None:
         raise UsageError(f"{path} holds no token: write at least {_SHORTEST_TOKEN} letters and digits, and no blanks")
     return token

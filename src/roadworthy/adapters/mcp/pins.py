@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 
 _FORMAT: Final = 1
 _TEXTS: Final = ("title", "description")
@@ -49,7 +49,7 @@ def load_pins(path: Path) -> Mapping[str, Told] | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(f"{path} cannot be read: {told_why(error)}") from error
     again = "put the file back from version control, or take it away and accept the tools again"
     try:
         found: Any = json.loads(text, object_pairs_hook=_once)
@@ -80,7 +80,7 @@ def save_pins(path: Path, pins: Mapping[str, Told]) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise UsageError(f"{path} cannot be written: {error}; give another place with --pins") from error
+        raise UsageError(f"{path} cannot be written: {told_why(error)}; give another place with --pins") from error
 
 
 def fault_of(name: str, pins: Mapping[str, Told], listed: Mapping[str, Told], twice: Iterable[str]) -> Fault | None:

@@ -22,7 +22,7 @@ from roadworthy.adapters.model.asked import PATHS, Asked, line_of, same_asked
 from roadworthy.adapters.model.difference import likeness
 from roadworthy.adapters.model.labelled import Value, credentials_in
 from roadworthy.adapters.model.pseudonyms import Bound, Pseudonyms, holds_names, laid_over, revealed, texts_of
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 
 FORMAT: Final = "roadworthy-cassette"
 VERSION: Final = 1
@@ -233,7 +233,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         text = path.read_bytes().decode("utf-8", "surrogatepass")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the cassette {path} cannot be read: {error}") from error
+        raise UsageError(f"the cassette {path} cannot be read: {told_why(error)}") from error
     header = False
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():

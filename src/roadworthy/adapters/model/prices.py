@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 from roadworthy.gate.models import Used
 
 _PER: Final = 1_000_000
@@ -37,7 +37,7 @@ def read_prices(path: Path) -> dict[str, Price]:
     try:
         read: object = yaml.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UsageError(f"the prices {path} cannot be read: {error}") from error
+        raise UsageError(f"the prices {path} cannot be read: {told_why(error)}") from error
     if not isinstance(read, dict):
         raise UsageError(
             f'{path} holds no prices: write a line `MODEL: {{input: "0.15", output: "0.60"}}` for each model'

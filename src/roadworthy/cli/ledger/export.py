@@ -22,7 +22,7 @@ from roadworthy.cli.ledgers import Book, VaultChoice, appending, reading
 from roadworthy.cli.spans import Since, Until, World, moment, world_of
 from roadworthy.cli.terminal import json_line, out, shown
 from roadworthy.core.clock import SystemClock
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 from roadworthy.core.types import Realm
 from roadworthy.ledger import jsonl
 from roadworthy.ledger.parquet import export_months
@@ -196,7 +196,7 @@ def _write(file: Path, lines: Iterable[bytes]) -> int:
             os.fsync(to.fileno())
         part.replace(file)
     except OSError as cause:
-        raise UsageError(f"{file} cannot be written ({cause.strerror or cause}): give another path") from cause
+        raise UsageError(f"{file} cannot be written ({told_why(cause)}): give another path") from cause
     finally:
         part.unlink(missing_ok=True)
     return count

@@ -11,7 +11,7 @@ import typer
 
 from roadworthy.cli.ledgers import VaultChoice, reading
 from roadworthy.cli.terminal import err, json_line, out, shown
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 from roadworthy.core.types import Entry, Kind
 from roadworthy.ledger.explain import find
 from roadworthy.ledger.receipt import Proven, Unproven, check_receipt, receipt, still_there
@@ -80,7 +80,7 @@ def _give(ledger: str, entry: str, kind: str | None, write: Path | None, vault: 
         try:
             write.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"the receipt cannot be written to {write}: {error.strerror or error}") from error
+            raise UsageError(f"the receipt cannot be written to {write}: {told_why(error)}") from error
     if json:
         json_line({"seq": seq, "receipt": text, "file": None if write is None else str(write)})
     elif write is None:
@@ -113,7 +113,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(_LONGEST + 1).decode()
     except OSError as error:
-        raise UsageError(f"the receipt {path} cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"the receipt {path} cannot be read: {told_why(error)}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no receipt: it is no text in UTF-8") from error
 

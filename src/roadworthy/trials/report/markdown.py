@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from roadworthy.core.errors import UsageError
+from roadworthy.core.errors import UsageError, told_why
 from roadworthy.core.visible import visible
 from roadworthy.trials.report import page as pages
 from roadworthy.trials.report import wording
@@ -59,7 +59,7 @@ def write_markdown(report: TestReport, path: str | Path, *, append: bool = False
         with target.open("a" if append else "w", encoding="utf-8", newline="\n") as file:
             file.write(render_markdown(report))
     except OSError as e:
-        raise UsageError(f"The summary cannot be written to {target}: {e.strerror or e}. Give another path.") from e
+        raise UsageError(f"The summary cannot be written to {target}: {told_why(e)}. Give another path.") from e
     return target
 
 

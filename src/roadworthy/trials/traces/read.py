@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from roadworthy.contract.names import did_you_mean
-from roadworthy.core.errors import RunsError, UsageError
+from roadworthy.core.errors import RunsError, UsageError, told_why
 from roadworthy.trials.recorded import BrokenLine, RecordedRun, read_runs
 from roadworthy.trials.traces import langfuse, langsmith, openinference, otel
 from roadworthy.trials.traces.chat import is_object, listed
@@ -132,7 +132,7 @@ def _first(path: Path) -> Iterator[_Document]:
         with path.open("rb") as file:
             line = next((data for data in file if data.strip()), b"")
     except OSError as error:
-        raise RunsError(f"{path} cannot be read ({error.strerror or error}); check the path") from None
+        raise RunsError(f"{path} cannot be read ({told_why(error)}); check the path") from None
     try:
         yield 1, json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -160,7 +160,7 @@ def _documents(path: Path, broken: list[BrokenLine]) -> Iterator[_Document]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise RunsError(f"{path} cannot be read ({error.strerror or error}); check the path") from None
+        raise RunsError(f"{path} cannot be read ({told_why(error)}); check the path") from None
     except UnicodeDecodeError as error:
         raise RunsError(f"{path} is no UTF-8 (byte {error.start + 1}); save it as UTF-8") from None
     if path.suffix.lower() == ".csv":
