@@ -124,6 +124,7 @@ def test_from_recorded_runs_with_a_broken_line(folder: Path, capsys: pytest.Capt
         ("init_tools:NONE", "init_tools has no 'NONE'"),
         ("init_tools:__name__", "is no tool"),
         ("no_such_module_here", "there is no module"),
+        ("init_tools.py", "as init_tools:tools"),
         ("init_tools:fails()", "init_tools:fails() fails when it is called: ValueError: no"),
         ("init_tools:NOBODY", "there are no tools in init_tools:NOBODY"),
         ("law.yaml", "law.yaml is a contract already"),

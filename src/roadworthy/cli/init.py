@@ -146,6 +146,8 @@ def _found(source: str, format: Format | None) -> _Found:
     suffix = path.suffix.lower()
     if format is not None or suffix in _RUNS:
         return _recorded(path, format)
+    if suffix == ".py":
+        raise UsageError(f"{path} is a file of Python: name the module and what holds the tools, as {path.stem}:tools")
     if suffix == ".json":
         value = _json(path)
         return _recorded(path, None) if value is _SEVERAL or holds_runs(value) else _reached(value)
